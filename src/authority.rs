@@ -1,9 +1,9 @@
-//! The authority of users according to the log. Rows of read models say who may try; the log says who may: a
+//! The authority of users and machine tokens according to the log. Rows of read models say who may try; the log says who may: a
 //! row can be out of date, or forged by a program that writes to the database.
 
 use std::collections::BTreeSet;
 
-use domain::{Authority, Role, UserId, WebhookId};
+use domain::{Authority, Principal, Role, TokenId, UserId, WebhookId};
 use store::{
     Corruption, Envelope, EventQuery, EventStore, Finding, FindingKind, PersonalData, Position, StoreError,
     StoredEvent, StreamId, VerifyError,
@@ -14,24 +14,24 @@ const REGISTERED: &str = "UserRegistered";
 /// Events read at once.
 const PAGE: usize = 1_000;
 
-/// The roles of a user according to their stream.
+/// The roles of a user or a machine token according to their stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LoggedRoles {
-    /// Empty if the user is deactivated or erased.
+    /// Empty if the user is deactivated or erased, or the token revoked.
     pub(crate) roles: BTreeSet<Role>,
     /// The version of the stream that was read.
     pub(crate) version: u64,
 }
 
 impl LoggedRoles {
-    /// Reads the stream of a user. Nothing is decrypted.
-    pub(crate) async fn read(store: &EventStore, user: UserId) -> Result<Self, StoreError> {
+    /// Reads the stream of the actor. Nothing is decrypted.
+    pub(crate) async fn read(store: &EventStore, actor: Principal) -> Result<Self, StoreError> {
         let (mut authority, mut version) = (Authority::default(), 0);
-        for event in store.read_stream_sealed(&StreamId::from_trusted(user.stream())?).await? {
+        for event in store.read_stream_sealed(&StreamId::from_trusted(actor.stream())?).await? {
             version = event.version;
             apply(&mut authority, event)?;
         }
-        Ok(Self { roles: authority.roles(user), version })
+        Ok(Self { roles: authority.roles(actor), version })
     }
 }
 
@@ -59,7 +59,7 @@ pub async fn verify(store: &EventStore) -> Result<(), VerifyError> {
     }
 }
 
-/// The authority of all users while the log is replayed.
+/// The authority of all users and machine tokens while the log is replayed.
 #[derive(Default)]
 struct Replay {
     authority: Authority,
@@ -85,10 +85,10 @@ impl Replay {
     fn check(&mut self, event: Envelope) -> Result<(), VerifyError> {
         let (position, stream) = (event.position, event.stream.clone());
         let (actor, event_type) = (event.actor.clone(), event.event_type.clone());
-        let user = UserId::from_stream(&actor);
+        let principal = Principal::from_actor(&actor);
         let held = match self.append.take().filter(|append| append.includes(&event)) {
             Some(append) => append.held,
-            None => user.map(|user| self.authority.roles(user)).unwrap_or_default(),
+            None => principal.map(|principal| self.authority.roles(principal)).unwrap_or_default(),
         };
         let webhook = WebhookId::from_stream(stream.as_str());
         // The owner of a deleted webhook is known before, that of a registered one afterwards.
@@ -99,7 +99,8 @@ impl Replay {
         let is_permitted = if let Some(user) = UserId::from_logins_stream(stream.as_str()) {
             domain::may_record_login(&actor, user, &event_type)
         } else {
-            user.is_none_or(|user| domain::is_permitted(&held, user, stream.as_str(), &event_type, owner))
+            principal
+                .is_none_or(|actor| domain::is_permitted(&held, actor, stream.as_str(), &event_type, owner))
         };
         if !is_permitted {
             return Err(Finding::new(position, FindingKind::ActorUnauthorized { actor, event_type }).into());
@@ -122,6 +123,8 @@ fn apply(authority: &mut Authority, envelope: Envelope) -> Result<(), StoreError
     } else if let Some(webhook) = WebhookId::from_stream(stream) {
         authority
             .apply_webhook_event(webhook, &event_codec::decode_webhook_event(&event).map_err(undecodable)?);
+    } else if let Some(token) = TokenId::from_stream(stream) {
+        authority.apply_token_event(token, &event_codec::decode_token_event(&event).map_err(undecodable)?);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
-use crate::command::{LoginCommands, UserCommands, WebhookCommands, WebhookIndex};
+use crate::command::{LoginCommands, TokenCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
 use crate::query::{HistoryQueries, LoginQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
@@ -55,6 +55,7 @@ pub struct Services {
     pub projection_context: ProjectionContext,
     pub users: UserCommands,
     pub logins: LoginCommands,
+    pub tokens: Arc<TokenCommands>,
     pub user_rows: UserQueries,
     pub webhooks: WebhookCommands,
     pub webhook_rows: WebhookQueries,
@@ -116,6 +117,7 @@ impl Services {
                 .with_index(index)
                 .with_sessions(sessions.clone()),
             logins: LoginCommands::new(store.clone(), env.clone()),
+            tokens: Arc::new(TokenCommands::new(store.clone(), env.clone())),
             delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,

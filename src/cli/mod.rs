@@ -19,6 +19,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod user_output;
 mod users;
 mod webhooks;
@@ -67,6 +68,9 @@ enum Command {
     /// List users, change their roles, deactivate, reactivate and erase accounts
     #[command(subcommand)]
     Users(users::Command),
+    /// Issue, list and revoke machine tokens
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// Manage webhooks, which deliver events to subscribers
     #[command(subcommand)]
     Webhooks(webhooks::Command),
@@ -106,6 +110,7 @@ async fn dispatch(command: Command, sources: &ConfigSources, out: &mut Output) -
         Command::Projections(command) => Box::pin(projections::run(command, sources, out)).await?,
         Command::Keys(command) => Box::pin(keys::run(command, sources, out)).await?,
         Command::Users(command) => Box::pin(users::run(command, sources, out)).await?,
+        Command::Tokens(command) => Box::pin(tokens::run(command, sources, out)).await?,
         Command::Webhooks(command) => Box::pin(webhooks::run(command, sources, out)).await?,
     }
     out.flush()

@@ -2,7 +2,7 @@
 //! (optimistic concurrency) and starts over on a conflict with another writer. The decision belongs in a
 //! [`Decider`], one per aggregate.
 
-use domain::{DecodeError, Role, UserId, WebhookId, required_roles};
+use domain::{DecodeError, Principal, Role, UserId, WebhookId, required_roles};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use store::{Append, AppendError, Appended, Env, EventStore, Guard, StoredEvent, StreamId, StreamWrite};
@@ -111,19 +111,19 @@ async fn authorize(
     actor: &str,
     writes: &[StreamWrite],
 ) -> Result<Option<Guard>, CommandError> {
-    let Some(user) = UserId::from_stream(actor) else { return Ok(None) };
+    let Some(principal) = Principal::from_actor(actor) else { return Ok(None) };
     let mut required = Vec::new();
     for write in writes {
         let owner = webhook_owner(store, write).await?;
         for event in &write.events {
-            let roles = required_roles(user, write.stream.as_str(), &event.event_type, owner);
+            let roles = required_roles(principal, write.stream.as_str(), &event.event_type, owner);
             required.extend((!roles.is_empty()).then_some((roles, &write.stream, &event.event_type)));
         }
     }
     if required.is_empty() {
         return Ok(None);
     }
-    let LoggedRoles { roles: held, version } = LoggedRoles::read(store, user).await?;
+    let LoggedRoles { roles: held, version } = LoggedRoles::read(store, principal).await?;
     let is_lacking =
         |(roles, ..): &&(&[Role], &StreamId, &String)| !roles.iter().any(|role| held.contains(role));
     if let Some((_, stream, event_type)) = required.iter().find(is_lacking) {

@@ -3,8 +3,11 @@
 
 mod executor;
 mod login;
+mod machine_token;
 mod owned_webhooks;
 mod projection_skip;
+mod token;
+mod token_status;
 mod user;
 mod version_condition;
 mod webhook;
@@ -12,8 +15,11 @@ mod webhook_registration;
 mod webhook_state;
 
 pub use login::LoginCommands;
+pub use machine_token::MachineToken;
 pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
+pub use token::{Authentication, NewToken, TokenCommands, TokenState};
+pub use token_status::TokenStatus;
 pub use user::{UserCommands, UserState};
 pub use version_condition::{VersionCondition, Versions};
 pub use webhook::WebhookCommands;
@@ -22,7 +28,10 @@ pub use webhook_state::WebhookState;
 
 use std::fmt;
 
-use domain::{DecodeError, LastAdministrator, Rejection, SessionId, UserId, WebhookId, WebhookRejection};
+use domain::{
+    DecodeError, LastAdministrator, Rejection, SessionId, TokenId, TokenRejection, UserId, WebhookId,
+    WebhookRejection,
+};
 use store::{AppendError, IdempotencyKey, StoreError, StreamId};
 
 /// On whose behalf and in which request a command is executed.
@@ -65,6 +74,7 @@ impl CommandContext {
 pub enum Aggregate {
     User(UserId),
     Webhook(WebhookId),
+    Token(TokenId),
     /// The logins of a user.
     Logins(UserId),
     /// The installation: the stream `system`.
@@ -76,6 +86,7 @@ impl fmt::Display for Aggregate {
         match self {
             Self::User(id) => write!(out, "user {id}"),
             Self::Webhook(id) => write!(out, "webhook {id}"),
+            Self::Token(id) => write!(out, "token {id}"),
             Self::Logins(id) => write!(out, "the logins of user {id}"),
             Self::System => out.write_str("the stream `system`"),
         }
@@ -89,6 +100,8 @@ pub enum CommandError {
     Rejected(#[from] Rejection),
     #[error(transparent)]
     WebhookRejected(#[from] WebhookRejection),
+    #[error(transparent)]
+    TokenRejected(#[from] TokenRejection),
     #[error(transparent)]
     LastAdministrator(#[from] LastAdministrator),
     /// The log does not say that the actor holds the role: the row of the actor is out of date, or forged.

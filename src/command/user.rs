@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, SessionId, System, SystemEvent, User,
-    UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
+    Account, AdministratorChange, Erasable, Principal, Role, SYSTEM_STREAM, SessionId, System, SystemEvent,
+    User, UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
 };
 use jiff::Timestamp;
 use store::sessions::KeptSession;
@@ -139,7 +139,7 @@ impl UserCommands {
     /// # Errors
     /// [`StoreError`] if the stream cannot be read.
     pub async fn roles(&self, id: UserId) -> Result<BTreeSet<Role>, StoreError> {
-        Ok(LoggedRoles::read(&self.store, id).await?.roles)
+        Ok(LoggedRoles::read(&self.store, Principal::User(id)).await?.roles)
     }
 
     /// The user right after an earlier command, for the replayed response to an idempotency key.

@@ -59,10 +59,12 @@ pub struct VerifiedToken {
     pub version: u64,
     /// The session that it belongs to. The caller checks that it is still open.
     pub session: Option<SessionId>,
+    /// In seconds since 1970.
+    pub expires_at: f64,
+    /// In seconds since 1970.
+    pub issued_at: Option<f64>,
     /// The epoch of the log at issue.
     epoch: Option<u64>,
-    /// In seconds since 1970.
-    issued_at: Option<f64>,
 }
 
 impl VerifiedToken {
@@ -210,7 +212,14 @@ impl Tokens {
             }
         };
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken { user, version: claims.ver, session, epoch: claims.epoch, issued_at })
+        Ok(VerifiedToken {
+            user,
+            version: claims.ver,
+            session,
+            expires_at: claims.exp,
+            issued_at,
+            epoch: claims.epoch,
+        })
     }
 }
 

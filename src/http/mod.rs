@@ -2,7 +2,7 @@
 //! itself.
 //!
 //! One file per endpoint or group of endpoints, in folders that follow the URLs: `auth`, `users`, `events`,
-//! `webhooks`, `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve`
+//! `webhooks`, `tokens`, `introspect`, `log`, `projections`, `stats`, `health`, `metrics`. A request passes through `serve`
 //! (connections, whose limits are in `connections`), `middleware` (request id, span, errors), `router` (route
 //! table) and `extract` (validation and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
 //! every error answer, `openapi` the API's document and `schemas` what it says of shared JSON.
@@ -21,6 +21,7 @@ mod extract;
 mod headers;
 mod health;
 mod idempotency;
+mod introspect;
 mod log;
 mod metrics;
 mod middleware;
@@ -37,6 +38,7 @@ mod state;
 mod stats;
 mod time_limit;
 mod token_view;
+mod tokens;
 mod users;
 mod webhooks;
 

@@ -20,7 +20,8 @@ use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
 use super::{
-    auth, cors, docs, events, health, log, metrics, openapi, projections, schemas, stats, users, webhooks,
+    auth, cors, docs, events, health, introspect, log, metrics, openapi, projections, schemas, stats, tokens,
+    users, webhooks,
 };
 use crate::app::App;
 use crate::config::HttpSettings;
@@ -96,6 +97,8 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
         users::routes(),
         events::routes(),
         webhooks::routes(),
+        tokens::routes(),
+        introspect::routes(),
         log::routes(),
         projections::routes(),
         service,

@@ -12,12 +12,14 @@ use super::auth::login::LoginForm;
 use super::auth::logout::Revocation;
 use super::auth::token::TokenRequest;
 use super::health::{NotReady, ReadyView};
+use super::introspect::IntrospectionForm;
 use super::openapi::builders::{
     any, boolean, date, either, email, integer, list, map, nullable, nullable_reference, number, object,
     one_of, optional, password, reference, required, small_integer, string, strings, time,
 };
 use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
+use crate::command::TokenStatus;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
     DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
@@ -114,6 +116,21 @@ schemas! {
     Revocation = "Revocation", "A token to be revoked.", [], {
         required("token", password("A refresh token or an access token.").min_length(Some(1))),
         optional("token_type_hint", string("Accepted and ignored.")),
+    }
+    IntrospectionForm = "IntrospectionRequest", "The token to introspect.", [], {
+        required("token", string("An access token or a machine token.").min_length(Some(1))),
+        optional("token_type_hint", string("Accepted and ignored.")),
+    }
+    TokenStatus = "MachineToken", "A machine token, without its secret.", [], {
+        required("id", string("A UUID.")),
+        required("name", string("What it is for.")),
+        required("roles", strings("The roles that its bearer holds.")),
+        required("state", one_of(["active", "expired", "revoked"], "Whether it is accepted.")),
+        required("issued_at", time("When: RFC 3339, UTC.")),
+        required("issued_by", string("Who issued it.")),
+        required("expires_at", nullable(time("From when it is void; null if it does not expire."))),
+        required("last_used_on", nullable(date("The day in UTC of the latest use; null if there was none."))),
+        required("revoked_at", nullable(time("When it was revoked; null if it was not."))),
     }
     CloudEvent = "CloudEvent", "A `CloudEvent` 1.0, see <https://cloudevents.io>.", [], {
         required("specversion", one_of(["1.0"], "The version of the specification.")),

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::projections::Projection;
-use domain::{ClaimKind, UserId, WebhookEvent, WebhookId};
+use domain::{ClaimKind, TokenId, UserId, WebhookEvent, WebhookId};
 use serde_json::Value;
 use store::{
     Claim, ClaimChange, EventStore, Position, PrefixQuery, ReadModelStore, Row, RowPage, StoreError,
@@ -197,6 +197,10 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
         let owner = owner.transpose().map_err(|error| error.to_string())?;
         let take = event_codec::slot_claim_taken(&event).into_iter().collect();
         return Ok(ClaimChange { take, erases: event.erases(), owner, ..ClaimChange::default() });
+    }
+    if TokenId::from_stream(event.envelope.stream.as_str()).is_some() {
+        event_codec::decode_token_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange::default());
     }
     if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
         event_codec::decode_login_event(event).map_err(|error| error.to_string())?;

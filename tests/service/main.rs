@@ -59,6 +59,7 @@ mod signup;
 mod signup_errors;
 mod stats;
 mod support_desk;
+mod tokens;
 mod webhooks;
 
 mod binary;

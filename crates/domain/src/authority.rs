@@ -1,12 +1,14 @@
-//! Which roles an actor needs to append an event, and which roles users hold, as the log says. A command
+//! Which roles an actor needs to append an event, and which roles users and machine tokens
+//! hold, as the log says. A command
 //! checks it when it appends, and verification checks it again for every event.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::login::LoginEvent;
 use crate::system::{SYSTEM_STREAM, SystemEvent};
+use crate::token::TokenEvent;
 use crate::user::UserEvent;
-use crate::value::{Role, UserId, WebhookId};
+use crate::value::{Role, TokenId, UserId, WebhookId};
 use crate::webhook::WebhookEvent;
 
 /// The roles whose holders may own webhooks.
@@ -17,21 +19,59 @@ const ADMIN: &[Role] = &[Role::Admin];
 const OPERATOR: &[Role] = &[Role::Admin, Role::Operator];
 const NONE: &[Role] = &[];
 
+/// An actor that holds roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Principal {
+    /// A user.
+    User(UserId),
+    /// A machine token.
+    Token(TokenId),
+}
+
+impl Principal {
+    /// Parses an actor; `None` for the command line and the service, whose authority is not in the log.
+    #[must_use]
+    pub fn from_actor(actor: &str) -> Option<Self> {
+        UserId::from_stream(actor).map(Self::User).or_else(|| TokenId::from_stream(actor).map(Self::Token))
+    }
+
+    /// The actor, which is also the name of its stream.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        match self {
+            Self::User(id) => id.stream(),
+            Self::Token(id) => id.stream(),
+        }
+    }
+
+    fn user(self) -> Option<UserId> {
+        match self {
+            Self::User(id) => Some(id),
+            Self::Token(_) => None,
+        }
+    }
+}
+
 /// The roles of which an actor needs one to append an event of that type to a stream; none are needed for
 /// one's own account. `webhook_owner` is the owner of the webhook if the stream is one.
 #[must_use]
 pub fn required_roles(
-    actor: UserId,
+    actor: Principal,
     stream: &str,
     event_type: &str,
     webhook_owner: Option<UserId>,
 ) -> &'static [Role] {
     let only_by_administrators =
         [UserEvent::ROLE_GRANTED, UserEvent::ROLE_REVOKED, UserEvent::REACTIVATED, UserEvent::IMPORTED];
-    if UserId::from_stream(stream) == Some(actor) && !only_by_administrators.contains(&event_type) {
+    let user = actor.user();
+    if user.is_some() && UserId::from_stream(stream) == user && !only_by_administrators.contains(&event_type)
+    {
         return NONE;
     }
-    if UserId::from_logins_stream(stream) == Some(actor) && event_type == LoginEvent::SUCCEEDED {
+    if user.is_some() && UserId::from_logins_stream(stream) == user && event_type == LoginEvent::SUCCEEDED {
+        return NONE;
+    }
+    if TokenId::from_stream(stream).map(Principal::Token) == Some(actor) && event_type == TokenEvent::USED {
         return NONE;
     }
     if stream == SYSTEM_STREAM && event_type == SystemEvent::PROJECTION_EVENT_SKIPPED {
@@ -39,8 +79,8 @@ pub fn required_roles(
     }
     match webhook_owner {
         // Erasing an account deletes its webhooks, whatever roles the owner has left.
-        Some(owner) if owner == actor && event_type == WebhookEvent::DELETED => NONE,
-        Some(owner) if owner == actor => WEBHOOK_OWNER_ROLES,
+        Some(owner) if Some(owner) == user && event_type == WebhookEvent::DELETED => NONE,
+        Some(owner) if Some(owner) == user => WEBHOOK_OWNER_ROLES,
         _ => ADMIN,
     }
 }
@@ -57,7 +97,7 @@ pub fn may_record_login(actor: &str, user: UserId, event_type: &str) -> bool {
 #[must_use]
 pub fn is_permitted(
     held: &BTreeSet<Role>,
-    actor: UserId,
+    actor: Principal,
     stream: &str,
     event_type: &str,
     webhook_owner: Option<UserId>,
@@ -66,7 +106,7 @@ pub fn is_permitted(
     required.is_empty() || required.iter().any(|role| held.contains(role))
 }
 
-/// The roles of all users, and the owners of all webhooks, after the events applied so far.
+/// The roles of all users and machine tokens, and the owners of all webhooks, after the events applied so far.
 #[derive(Clone, Debug, Default)]
 pub struct Authority {
     /// Only of users who hold one.
@@ -74,6 +114,8 @@ pub struct Authority {
     /// Deactivated and not erased.
     inactive: HashSet<UserId>,
     owners: HashMap<WebhookId, UserId>,
+    /// Only of tokens that are not revoked.
+    tokens: HashMap<TokenId, BTreeSet<Role>>,
 }
 
 impl Authority {
@@ -128,19 +170,35 @@ impl Authority {
         }
     }
 
+    /// Applies an event of a machine token.
+    pub fn apply_token_event(&mut self, token: TokenId, event: &TokenEvent) {
+        match event {
+            TokenEvent::TokenIssued { roles, .. } => {
+                self.tokens.insert(token, roles.clone());
+            }
+            TokenEvent::TokenRevoked => {
+                self.tokens.remove(&token);
+            }
+            TokenEvent::TokenUsed => {}
+        }
+    }
+
     /// The owner of a webhook that exists.
     #[must_use]
     pub fn webhook_owner(&self, webhook: WebhookId) -> Option<UserId> {
         self.owners.get(&webhook).copied()
     }
 
-    /// The roles that a user may use: none if the account is deactivated.
+    /// The roles that an actor may use: none if the account is deactivated, or the token is revoked. Expiry is not
+    /// an event: it is checked when a token is presented.
     #[must_use]
-    pub fn roles(&self, user: UserId) -> BTreeSet<Role> {
-        if self.inactive.contains(&user) {
-            return BTreeSet::new();
-        }
-        self.roles.get(&user).cloned().unwrap_or_default()
+    pub fn roles(&self, actor: Principal) -> BTreeSet<Role> {
+        let held = match actor {
+            Principal::User(user) if self.inactive.contains(&user) => None,
+            Principal::User(user) => self.roles.get(&user),
+            Principal::Token(token) => self.tokens.get(&token),
+        };
+        held.cloned().unwrap_or_default()
     }
 }
 
@@ -154,6 +212,7 @@ mod tests {
 
     impl Authority {
         fn permits(&self, actor: UserId, stream: &str, event_type: &str, owner: Option<UserId>) -> bool {
+            let actor = Principal::User(actor);
             is_permitted(&self.roles(actor), actor, stream, event_type, owner)
         }
     }
@@ -250,5 +309,35 @@ mod tests {
         assert!(operator.permits(user(1), SYSTEM_STREAM, "ProjectionEventSkipped", None));
         assert!(!operator.permits(user(1), SYSTEM_STREAM, "AdministratorAdded", None));
         assert!(!operator.permits(user(1), &user(2).stream(), "UserErased", None));
+    }
+
+    #[test]
+    fn machine_tokens_do_what_their_roles_permit_until_they_are_revoked() {
+        let token = |number: u128| TokenId::from_uuid(uuid::Uuid::from_u128(number));
+        let issued = |role| TokenEvent::TokenIssued {
+            name: crate::TokenName::parse("billing").unwrap(),
+            roles: BTreeSet::from([role]),
+            expires_at: None,
+            secret_hash: crate::Erasable::Erased,
+        };
+        let mut authority = Authority::default();
+        authority.apply_token_event(token(1), &issued(Role::Admin));
+        authority.apply_token_event(token(2), &issued(Role::Operator));
+        let permits = |authority: &Authority, number, stream: &str, event_type: &str| {
+            let actor = Principal::Token(token(number));
+            is_permitted(&authority.roles(actor), actor, stream, event_type, None)
+        };
+        let (ada, other) = (user(1).stream(), token(3).stream());
+        assert!(permits(&authority, 1, &ada, "RoleGranted"));
+        assert!(permits(&authority, 1, &other, "TokenIssued"));
+        assert!(permits(&authority, 2, SYSTEM_STREAM, "ProjectionEventSkipped"));
+        assert!(permits(&authority, 3, &other, "TokenUsed"));
+        for (stream, event_type) in [(&ada, "UserErased"), (&other, "TokenIssued"), (&other, "TokenUsed")] {
+            assert!(!permits(&authority, 2, stream, event_type), "{stream} {event_type}");
+        }
+        assert!(!permits(&authority, 3, &other, "TokenRevoked"));
+        authority.apply_token_event(token(1), &TokenEvent::TokenRevoked);
+        assert!(!permits(&authority, 1, &ada, "RoleGranted"));
+        assert!(granted(user(1), Role::Admin).permits(user(1), &other, "TokenRevoked", None));
     }
 }

@@ -11,9 +11,10 @@
 //!    removed, and the events that projections skip;
 //! 4. [`webhook`]: the webhook aggregate;
 //! 5. [`login`]: the logins of a user;
-//! 6. [`authority`]: which roles an actor needs for an event, and which ones users hold;
-//! 7. [`payload`]: the stored form of an event, with personal data separated;
-//! 8. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
+//! 6. [`token`]: the machine token aggregate;
+//! 7. [`authority`]: which roles an actor needs for an event, and which ones users and machine tokens hold;
+//! 8. [`payload`]: the stored form of an event, with personal data separated;
+//! 9. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are re-exported at the root of the crate.
@@ -26,6 +27,7 @@ mod fields;
 pub mod login;
 pub mod payload;
 pub mod system;
+pub mod token;
 mod upcast;
 pub mod user;
 pub mod value;
@@ -35,7 +37,7 @@ pub mod webhook;
 mod samples;
 
 pub use authority::{
-    Authority, SYSTEM_ACTOR, WEBHOOK_OWNER_ROLES, is_permitted, may_record_login, required_roles,
+    Authority, Principal, SYSTEM_ACTOR, WEBHOOK_OWNER_ROLES, is_permitted, may_record_login, required_roles,
 };
 pub use event_types::{current_event_type, known_event_types, known_schemas, stored_event_types};
 pub use login::{
@@ -45,13 +47,15 @@ pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{
     AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,
 };
+pub use token::{ActiveToken, Token, TokenCommand, TokenEvent, TokenRejection};
 pub use user::{Account, ClaimKind, Rejection, User, UserCommand, UserEvent};
 pub use value::{
     EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,
-    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_USER_AGENT_LENGTH,
-    MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash,
-    PasswordPolicy, Reason, ReasonError, RestrictionLevel, RevocationReason, Role, SKELETON_RULES,
-    SearchTerm, SessionId, SessionIdError, UnknownErasureReason, UnknownRestrictionLevel,
+    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_TOKEN_NAME_LENGTH,
+    MAX_USER_AGENT_LENGTH, MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError,
+    PasswordHash, PasswordPolicy, Reason, ReasonError, RestrictionLevel, RevocationReason, Role,
+    SKELETON_RULES, SearchTerm, SessionId, SessionIdError, TokenId, TokenIdError, TokenName, TokenNameError,
+    TokenSecretHash, TokenSecretHashError, UnknownErasureReason, UnknownRestrictionLevel,
     UnknownRevocationReason, UnknownRole, UserAgent, UserId, UserIdError, Username, UsernameError,
     UsernamePolicy, WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret, WebhookSecretError,
     WebhookUrl, WebhookUrlError,

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::login::{LoginClient, LoginEvent, LoginFailure};
 use crate::payload::EventPayload;
+use crate::token::TokenEvent;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
     EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
-    UserAgent, UserId, Username,
+    TokenName, TokenSecretHash, UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.
@@ -252,6 +253,21 @@ pub(crate) fn login_event() -> impl Strategy<Value = LoginEvent> {
             count => LoginEvent::LoginFailed { reason, count, client },
         },
     )
+}
+
+/// Any new event of a machine token.
+pub(crate) fn token_event() -> impl Strategy<Value = TokenEvent> {
+    let name = "[a-z é]{1,64}".prop_filter_map("no name", |text| TokenName::parse(&text).ok());
+    let roles = proptest::collection::btree_set(role(), 0..5);
+    let issued = (name, roles, proptest::option::of(moment()), any::<[u8; 32]>()).prop_map(
+        |(name, roles, expires_at, hash)| TokenEvent::TokenIssued {
+            name,
+            roles,
+            expires_at,
+            secret_hash: Erasable::Known(TokenSecretHash::new(hash)),
+        },
+    );
+    prop_oneof![issued, Just(TokenEvent::TokenUsed), Just(TokenEvent::TokenRevoked)]
 }
 
 /// Any command; those that add or remove administrators are more frequent.

@@ -8,7 +8,7 @@
 
 use domain::{
     Account, ClaimKind, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent,
-    UserEvent, UserId, WebhookEvent, WebhookSlot,
+    TokenEvent, UserEvent, UserId, WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -50,6 +50,15 @@ pub fn decode_webhook_event(event: &StoredEvent) -> Result<WebhookEvent, DecodeE
 pub fn decode_login_event(event: &StoredEvent) -> Result<LoginEvent, DecodeError> {
     let envelope = &event.envelope;
     LoginEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
+}
+
+/// Decodes an event of a machine token.
+///
+/// # Errors
+/// [`DecodeError`] if this release does not know the event type or its schema, or a field is malformed.
+pub fn decode_token_event(event: &StoredEvent) -> Result<TokenEvent, DecodeError> {
+    let envelope = &event.envelope;
+    TokenEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
 
 /// A write that appends encoded events to a stream whose current version is `version`.

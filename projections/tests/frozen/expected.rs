@@ -1,10 +1,12 @@
 //! How each sample reads today, and how once its person is erased.
 
+use std::collections::BTreeSet;
+
 use domain::{
     DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, LoginClient, LoginEvent, LoginFailure,
     Moment, PasswordHash, Reason, RevocationReason, Role, SYSTEM_STREAM, SessionId, SuspensionReason,
-    SystemEvent, UserAgent, UserEvent, UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot,
-    WebhookUrl,
+    SystemEvent, TokenEvent, TokenId, TokenName, TokenSecretHash, UserAgent, UserEvent, UserId, Username,
+    WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -23,6 +25,7 @@ pub(crate) enum DomainEvent {
     System(SystemEvent),
     Webhook(WebhookEvent),
     Login(LoginEvent),
+    Token(TokenEvent),
 }
 
 impl DomainEvent {
@@ -33,6 +36,8 @@ impl DomainEvent {
             event_codec::decode_webhook_event(event).map(Self::Webhook)
         } else if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
             event_codec::decode_login_event(event).map(Self::Login)
+        } else if TokenId::from_stream(event.envelope.stream.as_str()).is_some() {
+            event_codec::decode_token_event(event).map(Self::Token)
         } else {
             event_codec::decode_user_event(event).map(Self::User)
         }
@@ -44,6 +49,7 @@ impl DomainEvent {
             Self::System(event) => event.encode(),
             Self::Webhook(event) => event.encode(),
             Self::Login(event) => event.encode(),
+            Self::Token(event) => event.encode(),
         }
     }
 
@@ -53,6 +59,7 @@ impl DomainEvent {
             Self::User(_) => None,
             Self::System(_) => Some(SYSTEM_STREAM.to_owned()),
             Self::Webhook(_) => Some("webhook-0193e2b4-0000-7000-8000-000000000009".to_owned()),
+            Self::Token(_) => Some("token-0193e2b4-0000-7000-8000-000000000005".to_owned()),
             Self::Login(_) => Some("logins-0193e2b4-0000-7000-8000-000000000009".to_owned()),
         }
     }
@@ -60,8 +67,31 @@ impl DomainEvent {
 
 /// Every sample there is.
 pub(crate) fn all() -> Vec<ExpectedEvent> {
-    let others = system_events().into_iter().chain(webhook_events()).chain(login_events());
+    let others =
+        system_events().into_iter().chain(webhook_events()).chain(login_events()).chain(token_events());
     user_events().into_iter().chain(others).collect()
+}
+
+fn token_events() -> [ExpectedEvent; 4] {
+    let issued = |expires_at, secret_hash| TokenEvent::TokenIssued {
+        name: TokenName::parse("billing").unwrap(),
+        roles: BTreeSet::from([Role::Operator, Role::Service]),
+        expires_at,
+        secret_hash,
+    };
+    let token = |name, known, erased| ExpectedEvent {
+        name,
+        known: DomainEvent::Token(known),
+        erased: DomainEvent::Token(erased),
+    };
+    let hash = || Erasable::Known(TokenSecretHash::new([7; 32]));
+    let end = Moment::parse("2027-01-01T00:00:00.000Z").unwrap();
+    [
+        token("TokenIssued-1", issued(Some(end), hash()), issued(Some(end), Erasable::Erased)),
+        token("TokenIssued-1-without-expiry", issued(None, hash()), issued(None, Erasable::Erased)),
+        token("TokenUsed-1", TokenEvent::TokenUsed, TokenEvent::TokenUsed),
+        token("TokenRevoked-1", TokenEvent::TokenRevoked, TokenEvent::TokenRevoked),
+    ]
 }
 
 fn login_events() -> [ExpectedEvent; 3] {

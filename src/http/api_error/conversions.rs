@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use domain::{Rejection, WebhookRejection, WebhookSlot};
+use domain::{Rejection, TokenRejection, WebhookRejection, WebhookSlot};
 use projections::ChangeError;
 use store::{AppendError, Corruption, StoreError, VersionError};
 
@@ -82,6 +82,7 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::Rejected(Rejection::Unknown | Rejection::Erased) => Self::UserNotFound,
             CommandError::WebhookRejected(WebhookRejection::Unknown) => Self::WebhookNotFound,
+            CommandError::TokenRejected(TokenRejection::Unknown) => Self::TokenNotFound,
             CommandError::WebhookRejected(WebhookRejection::TooMany) => {
                 let detail = format!("You have {} webhooks; delete one of those first", WebhookSlot::LIMIT);
                 Self::Conflict { code: "too_many_webhooks", detail }
@@ -100,6 +101,7 @@ impl From<CommandError> for ApiError {
             CommandError::Store(error) => error.into(),
             CommandError::Rejected(Rejection::AlreadyRegistered)
             | CommandError::WebhookRejected(WebhookRejection::AlreadyRegistered)
+            | CommandError::TokenRejected(TokenRejection::AlreadyIssued)
             | CommandError::Decode(_) => Self::internal(&error),
         }
     }

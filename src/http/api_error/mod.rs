@@ -35,12 +35,15 @@ pub(crate) enum ApiError {
     InactiveUser,
     /// An event after the token was issued (deactivation, loss of a role) revoked it.
     TokenRevoked,
+    /// The caller is a machine token, and the request concerns the user who makes it.
+    UserRequired,
     /// The caller lacks the role.
     Forbidden,
     UserNotFound,
     ProjectionNotFound,
     /// The webhook does not exist, or belongs to another user.
     WebhookNotFound,
+    TokenNotFound,
     EventNotFound,
     /// The caller has no open session with that id.
     SessionNotFound,
@@ -168,6 +171,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the token presented is void, for whatever reason.
+    pub(crate) fn is_void_token(&self) -> bool {
+        matches!(self, Self::InvalidToken | Self::InactiveUser | Self::TokenRevoked | Self::UserNotFound)
+    }
+
     /// The JSON body.
     pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
         let ((_, code), message) = (self.status_and_code(), self.message());
@@ -233,10 +241,12 @@ impl ApiError {
             Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
             Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
+            Self::UserRequired => (S::FORBIDDEN, "user_required"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
             Self::UserNotFound
             | Self::ProjectionNotFound
             | Self::WebhookNotFound
+            | Self::TokenNotFound
             | Self::EventNotFound
             | Self::SessionNotFound
             | Self::NotFound => (S::NOT_FOUND, "not_found"),
@@ -287,12 +297,14 @@ impl ApiError {
             Self::UserNotFound => "User not found",
             Self::ProjectionNotFound => "There is no such read model",
             Self::WebhookNotFound => "There is no such webhook",
+            Self::TokenNotFound => "There is no such token",
+            Self::OAuth { .. } => "The request is not valid; see `detail`",
+            Self::UserRequired => "A machine token cannot do this; log in as a user",
             Self::EventNotFound => "The log has no event at this position",
             Self::SessionNotFound => "There is no such session",
             Self::InvalidGrant => {
                 "The refresh token is not valid: the session has ended, or the token was used before"
             }
-            Self::OAuth { .. } => "The request is not valid; see `detail`",
             Self::Conflict { .. } => "The current state does not allow this",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",

@@ -102,6 +102,15 @@ impl ValidationError {
         Self::new("list_type", loc, "Input should be a valid list", input)
     }
 
+    pub(crate) fn empty_list(loc: Loc) -> Self {
+        Self::new("too_short", loc, "List should have at least 1 item", json!([]))
+            .with_ctx(json!({ "min_length": 1 }))
+    }
+
+    pub(crate) fn not_in_future(loc: Loc, input: Value) -> Self {
+        Self::new("datetime_future", loc, "Input should be in the future", input)
+    }
+
     pub(crate) fn too_short(loc: Loc, min: usize, input: Value) -> Self {
         let msg = format!("String should have at least {}", characters(min));
         Self::new("string_too_short", loc, msg, input).with_ctx(json!({ "min_length": min }))

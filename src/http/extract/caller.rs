@@ -1,10 +1,14 @@
-//! The caller: the user of the access token, in the current state of the read model, and their authority. A
-//! handler that takes an extractor of a role runs only for callers who hold it.
+//! The caller and their authority: the user of the access token, in the current state of the read model, or the
+//! machine token, in the current state of the log. A handler that takes an extractor of a role runs only for callers
+//! who hold it.
+
+use std::collections::BTreeSet;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use domain::{Role, SessionId};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use domain::{Principal, Role, SessionId, TokenId, UserId};
 use projections::UserRow;
 use store::{Position, StreamId};
 
@@ -12,9 +16,11 @@ use super::documented_query::DocumentedQuery;
 use super::headers::MinPosition;
 use crate::app::App;
 use crate::cloud_event::Disclosure;
+use crate::command::{Authentication, MachineToken, TokenState};
 use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
 use crate::http::client;
+use crate::http::request_id::RequestId;
 use crate::http::sessions;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
@@ -66,21 +72,106 @@ impl CurrentUser {
         Ok(self)
     }
 
-    pub(crate) fn has(&self, role: Role) -> bool {
-        self.row.roles.contains(&role)
-    }
-
     /// The caller as the actor of commands.
     pub(crate) fn actor(&self) -> String {
         self.row.id.stream()
     }
 }
 
+/// A user or a machine token, with the roles that the log confirms.
+pub(crate) struct Caller {
+    principal: Principal,
+    roles: BTreeSet<Role>,
+}
+
+impl Caller {
+    /// Authenticates the bearer of a token of either kind.
+    pub(crate) async fn from_token(app: &App, token: &str) -> Result<Self, ApiError> {
+        if MachineToken::is_claimed(token) {
+            Ok(Self::of_token(machine_token(app, token).await?))
+        } else {
+            Ok(Self::of_user(CurrentUser::from_token(app, token).await?.confirmed(app).await?))
+        }
+    }
+
+    fn of_user(user: CurrentUser) -> Self {
+        Self { principal: Principal::User(user.row.id), roles: user.row.roles.into_iter().collect() }
+    }
+
+    fn of_token(token: TokenState) -> Self {
+        Self { principal: Principal::Token(token.id), roles: token.issued.roles }
+    }
+
+    async fn authenticate(parts: &Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let (app, limit) = (&state.app, TimeLimit::of(&parts.extensions));
+        let token = bearer(&parts.headers)?;
+        if !MachineToken::is_claimed(token) {
+            let user = CurrentUser::authenticate(parts, state).await?;
+            return Ok(Self::of_user(limit.read("the caller's roles", user.confirmed(app)).await?));
+        }
+        let known = async {
+            let token = machine_token(app, token).await?;
+            MinPosition::wait(&parts.headers, app.services()?).await?;
+            record_use(state, parts, token.id);
+            Ok(token)
+        };
+        Ok(Self::of_token(limit.read("the caller", known).await?))
+    }
+
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// The caller as the actor of commands.
+    pub(crate) fn actor(&self) -> String {
+        self.principal.stream()
+    }
+
+    /// The user.
+    ///
+    /// # Errors
+    /// [`ApiError::UserRequired`] if the caller is a machine token.
+    pub(crate) fn user(&self) -> Result<UserId, ApiError> {
+        match self.principal {
+            Principal::User(id) => Ok(id),
+            Principal::Token(_) => Err(ApiError::UserRequired),
+        }
+    }
+}
+
+/// The valid machine token that is presented.
+async fn machine_token(app: &App, presented: &str) -> Result<TokenState, ApiError> {
+    match app.services()?.tokens.authenticate(presented).await? {
+        Authentication::Valid(token) => Ok(*token),
+        Authentication::Revoked => Err(ApiError::TokenRevoked),
+        Authentication::Invalid => Err(ApiError::InvalidToken),
+    }
+}
+
+/// Records the day of the use, which the answer does not depend on.
+fn record_use(state: &HttpState, parts: &Parts, token: TokenId) {
+    let (app, request_id) = (state.app.clone(), RequestId::of(&parts.extensions));
+    if app.services().is_ok_and(|services| services.tokens.is_use_recorded(token)) {
+        return;
+    }
+    state.app.spawn(async move {
+        let Ok(services) = app.services() else { return };
+        if let Err(error) = services.tokens.record_use(request_id.as_str(), token).await {
+            tracing::warn!(%token, %error, "use of a machine token not recorded");
+        }
+    });
+}
+
 impl CurrentUser {
     async fn authenticate(parts: &Parts, state: &HttpState) -> Result<Self, ApiError> {
-        let app = &state.app;
+        let (app, token) = (&state.app, bearer(&parts.headers)?);
+        if MachineToken::is_claimed(token) {
+            let known = machine_token(app, token);
+            TimeLimit::of(&parts.extensions).read("the caller", known).await?;
+            return Err(ApiError::UserRequired);
+        }
         // Verify the token first, so that unauthenticated requests cannot wait for a position.
-        let access = app.tokens.verify(bearer(&parts.headers)?)?;
+        let access = app.tokens.verify(token)?;
         let known = async {
             MinPosition::wait(&parts.headers, app.services()?).await?;
             Self::from_claims(app, access).await
@@ -120,20 +211,18 @@ impl FromRequestParts<HttpState> for LogoutCaller {
 macro_rules! callers_with_role {
     ($($(#[$meaning:meta])* $extractor:ident: $roles:expr;)*) => {$(
         $(#[$meaning])*
-        pub(crate) struct $extractor(pub(crate) CurrentUser);
+        pub(crate) struct $extractor(pub(crate) Caller);
 
         impl FromRequestParts<HttpState> for $extractor {
             type Rejection = ApiError;
 
             async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-                let user = CurrentUser::authenticate(parts, state).await?;
-                let confirmed = user.confirmed(&state.app);
-                let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
-                if !$roles.iter().any(|role| user.has(*role)) {
+                let caller = Caller::authenticate(parts, state).await?;
+                if !$roles.iter().any(|role| caller.has(*role)) {
                     return Err(ApiError::Forbidden);
                 }
                 DocumentedQuery::check(parts)?;
-                Ok(Self(user))
+                Ok(Self(caller))
             }
         }
     )*};
@@ -142,14 +231,14 @@ macro_rules! callers_with_role {
 callers_with_role! {
     /// An administrator.
     Admin: [Role::Admin];
-    /// A user who may read other users' personal data.
+    /// A caller who may read other users' personal data.
     #[expect(dead_code, reason = "proves the authority")]
     Auditor: [Role::Admin, Role::Auditor];
-    /// A user who may operate the service.
+    /// A caller who may operate the service.
     Operator: [Role::Admin, Role::Operator];
-    /// A user who may own webhooks.
+    /// A caller who may own webhooks, unless it is a machine token, or administers those of others.
     WebhookOwner: webhooks::OWNER_ROLES;
-    /// A user who may read statistics.
+    /// A caller who may read statistics.
     #[expect(dead_code, reason = "proves the authority")]
     StatsReader: [Role::Admin, Role::Operator, Role::Auditor];
 }
@@ -171,7 +260,33 @@ impl FromRequestParts<HttpState> for MetricsReader {
     }
 }
 
-/// A user who may read events, and whether personal values are disclosed to them.
+/// Proof that the caller may introspect tokens. A machine token may be presented as the password of HTTP Basic too,
+/// as client libraries do (RFC 6749 §2.3.1).
+pub(crate) struct Introspector;
+
+impl FromRequestParts<HttpState> for Introspector {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let caller = match basic_password(&parts.headers) {
+            Some(password) if MachineToken::is_claimed(&password) => {
+                let known = Caller::from_token(&state.app, &password);
+                TimeLimit::of(&parts.extensions).read("the caller", known).await
+            }
+            Some(_) => Err(ApiError::NotAuthenticated),
+            None => Caller::authenticate(parts, state).await,
+        };
+        let caller =
+            caller.map_err(|error| if error.is_void_token() { ApiError::NotAuthenticated } else { error })?;
+        if !caller.has(Role::Admin) && !caller.has(Role::Service) {
+            return Err(ApiError::Forbidden);
+        }
+        DocumentedQuery::check(parts)?;
+        Ok(Self)
+    }
+}
+
+/// A caller who may read events, and whether personal values are disclosed to them.
 pub(crate) struct EventReader {
     pub(crate) disclosure: Disclosure,
     /// The stream of the reader, whose events may change their authorization.
@@ -181,29 +296,32 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    fn new(user: &CurrentUser, token: String) -> Result<Self, ApiError> {
-        let disclosure = if user.has(Role::Admin) || user.has(Role::Auditor) {
+    fn new(caller: &Caller, token: String) -> Result<Self, ApiError> {
+        let disclosure = if caller.has(Role::Admin) || caller.has(Role::Auditor) {
             Disclosure::Personal
-        } else if user.has(Role::Subscriber) {
+        } else if caller.has(Role::Subscriber) {
             Disclosure::Redacted
         } else {
             return Err(ApiError::Forbidden);
         };
-        let stream =
-            StreamId::new(user.row.id.stream()).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let stream = StreamId::new(caller.actor()).map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Self { disclosure, stream, token })
     }
 
     /// Checks the authorization of the same caller again.
     pub(crate) async fn reauthorize(&mut self, app: &App) -> Result<(), ApiError> {
-        let user = CurrentUser::from_token(app, &self.token).await?.confirmed(app).await?;
-        *self = Self::new(&user, self.token.clone())?;
+        let caller = Caller::from_token(app, &self.token).await?;
+        *self = Self::new(&caller, self.token.clone())?;
         Ok(())
     }
 
     /// As [`EventReader::reauthorize`], with the read model at that position at least. If it does not get
     /// there in time, the check uses its current state, as any request does; returns whether it got there.
     pub(crate) async fn reauthorize_at(&mut self, app: &App, position: Position) -> Result<bool, ApiError> {
+        if MachineToken::is_claimed(&self.token) {
+            // Its state is read from the log.
+            return self.reauthorize(app).await.map(|()| true);
+        }
         let reached = app.services()?.user_rows.wait_for_position(position).await;
         if let Err(error) = &reached {
             tracing::debug!(%error, "authorization of an event reader checked against a lagging read model");
@@ -217,11 +335,9 @@ impl FromRequestParts<HttpState> for EventReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-        let user = CurrentUser::authenticate(parts, state).await?;
-        let confirmed = user.confirmed(&state.app);
-        let user = TimeLimit::of(&parts.extensions).read("the caller's roles", confirmed).await?;
+        let caller = Caller::authenticate(parts, state).await?;
         let token = bearer(&parts.headers)?.to_owned();
-        let reader = Self::new(&user, token)?;
+        let reader = Self::new(&caller, token)?;
         DocumentedQuery::check(parts)?;
         Ok(reader)
     }
@@ -237,6 +353,19 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
     let token = parts.next().unwrap_or_default().trim_ascii_start();
     str::from_utf8(token).map_err(|_| ApiError::InvalidToken)
+}
+
+/// The password of `Authorization: Basic …` (RFC 7617), percent-encoded or not: that of a machine token is not changed
+/// by it.
+fn basic_password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, encoded) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let credentials =
+        BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|octets| String::from_utf8(octets).ok());
+    let password = credentials.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
+    Some(password.unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

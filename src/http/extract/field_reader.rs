@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use domain::{
-    EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Role, Username,
-    UsernameError, UsernamePolicy, WebhookUrl, WebhookUrlError, known_event_types,
+    EmailAddress, ErasureReason, Moment, PasswordError, PasswordPolicy, Reason, ReasonError, Role, TokenName,
+    TokenNameError, Username, UsernameError, UsernamePolicy, WebhookUrl, WebhookUrlError, known_event_types,
 };
 use serde_json::{Map, Value};
 
 use crate::crypto::Password;
 use crate::http::api_error::{ApiError, Loc, ValidationError};
+use crate::query::parse_time;
 
 /// Fields that are never echoed in an answer, nor hashed into the fingerprint of a request, at any depth.
 const SECRET_FIELDS: [&str; 5] = ["password", "current_password", "new_password", "client_secret", "secret"];
@@ -18,6 +19,7 @@ const SECRET_FIELDS: [&str; 5] = ["password", "current_password", "new_password"
 // The patterns describe the rules of the domain in messages; nothing is matched against them.
 const USERNAME_PATTERN: &str = r"^[^\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]*$";
 const REASON_PATTERN: &str = r"^[^\p{Cc}--[\n\t]]*$";
+const TOKEN_NAME_PATTERN: &str = USERNAME_PATTERN;
 const PASSWORD_PATTERN: &str = r"^[^\u0000]*$";
 
 pub(crate) struct FieldReader {
@@ -179,6 +181,41 @@ impl FieldReader {
         if is_absent { None } else { self.new_password(name, min_length) }
     }
 
+    /// The name of a machine token.
+    pub(crate) fn token_name(&mut self, name: &'static str) -> Option<TokenName> {
+        let (text, loc) = (self.text(name)?, Loc::Field(name));
+        let read = TokenName::parse(&text);
+        self.record(read.map_err(|error| match error {
+            TokenNameError::TooShort { min } => ValidationError::too_short(loc, min, text.into()),
+            TokenNameError::TooLong { max } => ValidationError::too_long(loc, max, text.into()),
+            TokenNameError::Forbidden { .. } => {
+                ValidationError::pattern_mismatch(loc, TOKEN_NAME_PATTERN, text.into())
+            }
+        }))
+    }
+
+    /// Optional; a time in RFC 3339.
+    pub(crate) fn optional_time(&mut self, name: &'static str) -> Option<Moment> {
+        if self.is_absent(name) {
+            return None;
+        }
+        let text = self.text(name)?;
+        let time = parse_time(&text).and_then(|time| Moment::from_millisecond(time.as_millisecond()).ok());
+        self.record(time.ok_or_else(|| ValidationError::invalid_time(Loc::Field(name), &text)))
+    }
+
+    /// A list of at least one role.
+    pub(crate) fn required_roles(&mut self, name: &'static str) -> Option<BTreeSet<Role>> {
+        if self.is_absent(name) {
+            return self.missing(name);
+        }
+        let (errors, roles) = (self.errors.len(), self.roles(name));
+        if roles.is_empty() && self.errors.len() == errors {
+            return self.reject(ValidationError::empty_list(Loc::Field(name)));
+        }
+        Some(roles)
+    }
+
     /// Optional; a list of roles.
     pub(crate) fn roles(&mut self, name: &'static str) -> BTreeSet<Role> {
         let given = match self.given.get(name).cloned() {
@@ -191,7 +228,7 @@ impl FieldReader {
         };
         let read = given.into_iter().map(|role| match role {
             Value::String(role) => {
-                let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
+                let expected = "'admin', 'auditor', 'operator', 'service' or 'subscriber'";
                 role.parse().map_err(|_| ValidationError::invalid_choice(Loc::Field(name), expected, &role))
             }
             other => Err(ValidationError::not_a_string(Loc::Field(name), other)),

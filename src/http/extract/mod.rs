@@ -22,15 +22,17 @@ use super::openapi::parameters::{document_extractors, min_position, path_paramet
 
 pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body};
 pub(crate) use caller::{
-    Admin, Auditor, CurrentUser, EventReader, LogoutCaller, MetricsReader, Operator, StatsReader,
-    WebhookOwner,
+    Admin, Auditor, Caller, CurrentUser, EventReader, Introspector, LogoutCaller, MetricsReader, Operator,
+    StatsReader, WebhookOwner,
 };
 pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
 pub(crate) use field_reader::{FieldReader, redact_secrets};
 pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::MinPosition;
 pub(crate) use json::parse as parse_json;
-pub(crate) use path::{PositionPath, ProjectionPath, RolePath, SessionPath, UserPath, WebhookPath, param};
+pub(crate) use path::{
+    PositionPath, ProjectionPath, RolePath, SessionPath, TokenPath, UserPath, WebhookPath, param,
+};
 pub(crate) use prefer::{Prefer, REPRESENTATION_APPLIED};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 
@@ -44,12 +46,13 @@ pub(crate) struct Limit<const MAX: u64>;
 pub(crate) struct EventTypes;
 
 document_extractors! {
-    CurrentUser: "401" "" "403" "`invalid_token`, `inactive_user` or `token_revoked`";
+    CurrentUser: "401" "" "403" "`invalid_token`, `inactive_user` or `token_revoked`; `user_required` for a machine token";
     LogoutCaller: "401" "" "403" "`invalid_token`";
     Admin: "401" "" "403" "`forbidden`: not an administrator";
     Auditor: "401" "" "403" "`forbidden`: neither administrator nor auditor";
     Operator: "401" "" "403" "`forbidden`: neither operator nor administrator";
     WebhookOwner: "401" "" "403" "`forbidden`: neither subscriber nor administrator";
+    Introspector: "401" "`not_authenticated`: no valid token of the client" "403" "`forbidden`: neither the role `service` nor an administrator";
     StatsReader: "401" "" "403" "`forbidden`: neither administrator, operator nor auditor";
     EventReader: "401" "" "403" "`forbidden`: no role that may read events";
     DocumentedQuery: "422" "Unknown query parameters";
@@ -57,6 +60,7 @@ document_extractors! {
         [path_parameter("id", string("The user's id").pattern(Some(USER_ID_PATTERN)))] "404" "No such user";
     SessionPath: [path_parameter("id", string("The session's id").pattern(Some(UUID_PATTERN)))];
     WebhookPath: [path_parameter("id", string("The webhook's id").pattern(Some(UUID_PATTERN)))];
+    TokenPath: [path_parameter("id", string("The token's id").pattern(Some(UUID_PATTERN)))] "404" "No such token";
     RolePath: [path_parameter("role", one_of(Role::ALL.map(Role::as_str), "The role"))] "422" "No such role";
     ProjectionPath: [path_parameter("name", one_of(read_models(), "The read model"))] "404" "No such read model";
     PositionPath: [path_parameter("position", integer("A position of the log"))] "422" "Not a position";

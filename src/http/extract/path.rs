@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use domain::{Role, SessionId, UserId, WebhookId};
+use domain::{Role, SessionId, TokenId, UserId, WebhookId};
 use projections::Projection;
 use store::Position;
 
@@ -34,9 +34,11 @@ path_extractors! {
     WebhookPath(WebhookId) = "id", |id| WebhookId::parse(id).map_err(|_| ApiError::WebhookNotFound);
     /// A session. A malformed id is answered like an unknown one.
     SessionPath(SessionId) = "id", |id| SessionId::parse(id).map_err(|_| ApiError::SessionNotFound);
+    /// A machine token. A malformed id is answered like an unknown one.
+    TokenPath(TokenId) = "id", |id| TokenId::parse(id).map_err(|_| ApiError::TokenNotFound);
     /// A role.
     RolePath(Role) = "role", |name| name.parse().map_err(|_| {
-        let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
+        let expected = "'admin', 'auditor', 'operator', 'service' or 'subscriber'";
         ApiError::invalid(ValidationError::invalid_choice(Loc::Path("role"), expected, name))
     });
     /// A read model.

@@ -26,7 +26,7 @@ use super::request_id::RequestId;
 use super::state::HttpState;
 use super::time_limit::TimeLimit;
 use crate::app::Services;
-use crate::command::{CommandContext, CommandError, UserState, VersionCondition, WebhookState};
+use crate::command::{CommandContext, CommandError, TokenState, UserState, VersionCondition, WebhookState};
 
 const MAX_KEY_LENGTH: usize = 255;
 const KEY_PATTERN: &str = r"^[\x21-\x7e]{1,255}$";
@@ -206,6 +206,19 @@ impl ReplayableWrite for WebhookState {
         // The write is durable even if this wait times out.
         drop(services.webhook_rows.wait_for_position(position).await);
     }
+}
+
+impl ReplayableWrite for TokenState {
+    async fn replay(services: &Services, recorded: &RecordedResult) -> Result<Self, ApiError> {
+        Ok(services.tokens.state_after(recorded).await?)
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Tokens are read from the log.
+    async fn wait_until_visible(_: &Services, _: Position) {}
 }
 
 /// Looks for a recorded result once more if the write appended nothing or failed: a duplicate on another node

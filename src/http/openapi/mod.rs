@@ -32,6 +32,7 @@ const NEW_PASSWORDS: [(&str, &str); 3] =
         (name = "users", description = "Accounts"),
         (name = "events", description = "The event log, for auditors and subscribers"),
         (name = "webhooks", description = "Events delivered to webhook endpoints"),
+        (name = "tokens", description = "Machine tokens"),
         (name = "log", description = "Proofs that the event log was not edited"),
         (name = "projections", description = "Read models and their versions"),
     ),

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::http::api_error::ApiError;
 use crate::http::conditional::{IfMatch, entity_tag};
 use crate::http::extract::{
-    Admin, CurrentUser, FieldReader, FromFields, JsonBody, NoBody, OptionalJsonBody, RolePath, UserPath,
+    Admin, Caller, FieldReader, FromFields, JsonBody, NoBody, OptionalJsonBody, RolePath, UserPath,
 };
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
@@ -133,11 +133,11 @@ pub(crate) async fn revoke_sessions(
 /// Deactivates, reactivates or unlocks a user; answers with the user.
 async fn change_status(
     attempt: &WriteAttempt,
-    admin: &CurrentUser,
+    admin: &Caller,
     id: UserId,
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    let user = execute(attempt, admin, id, command).await?;
+    let user = execute(attempt, &admin.actor(), id, command).await?;
     let detail = UserDetail::from_state(&user)?;
     Ok((entity_tag(user.version), position_header(user.position), Json(detail)))
 }
@@ -184,7 +184,7 @@ pub(crate) async fn erase_user(
     Idempotent { attempt, body: JsonBody(ErasureBody { reason }) }: Idempotent<JsonBody<ErasureBody>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::Erase { reason };
-    let position = match execute(&attempt, &admin, id, &command).await {
+    let position = match execute(&attempt, &admin.actor(), id, &command).await {
         Ok(user) => user.position,
         // An earlier attempt under the same idempotency key has erased the user.
         Err(ApiError::ResourceErased) => None,
@@ -240,22 +240,22 @@ pub(crate) async fn revoke_role(
 /// Grants or revokes a role; answers without a body.
 async fn change_role(
     attempt: &WriteAttempt,
-    admin: &CurrentUser,
+    admin: &Caller,
     id: UserId,
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
-    let user = execute(attempt, admin, id, command).await?;
+    let user = execute(attempt, &admin.actor(), id, command).await?;
     Ok((StatusCode::NO_CONTENT, entity_tag(user.version), position_header(user.position), ()))
 }
 
 /// Executes the caller's command on a user.
 pub(super) async fn execute(
     attempt: &WriteAttempt,
-    caller: &CurrentUser,
+    actor: &str,
     id: UserId,
     command: &UserCommand,
 ) -> Result<UserState, ApiError> {
     let users = &attempt.state.app.services()?.users;
     let write = async |context| Ok(users.execute(&context, id, command).await?);
-    attempt.execute(&caller.actor(), write).await
+    attempt.execute(actor, write).await
 }

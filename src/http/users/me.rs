@@ -117,7 +117,7 @@ async fn execute_confirmed(
     command: &UserCommand,
 ) -> Result<impl IntoResponse + use<>, ApiError> {
     confirm_password(&attempt.state.app, client, body.password, &user.row).await?;
-    let done = execute(attempt, user, user.row.id, command).await?;
+    let done = execute(attempt, &user.actor(), user.row.id, command).await?;
     Ok((StatusCode::NO_CONTENT, position_header(done.position), ()))
 }
 

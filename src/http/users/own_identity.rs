@@ -81,7 +81,7 @@ pub(crate) async fn change_me(
         confirmed = user.row.password_hash.clone();
     }
     let command = UserCommand::ChangeIdentity { email, username, confirmed };
-    let changed = execute(&attempt, &user, user.row.id, &command).await?;
+    let changed = execute(&attempt, &user.actor(), user.row.id, &command).await?;
     let view = UserView::from_state(&changed)?;
     Ok((entity_tag(changed.version), position_header(changed.position), Json(view)))
 }

@@ -102,7 +102,7 @@ pub(crate) async fn end_session(
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let command = UserCommand::RevokeSession { session, reason: RevocationReason::Ended };
-    let done = execute(&attempt, &user, user.row.id, &command).await?;
+    let done = execute(&attempt, &user.actor(), user.row.id, &command).await?;
     if done.position.is_none() {
         return Err(ApiError::SessionNotFound);
     }

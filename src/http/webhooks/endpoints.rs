@@ -87,7 +87,7 @@ pub(crate) async fn list_webhooks(
     let mut rows = if caller.has(Role::Admin) {
         services.webhook_rows.page(after, limit + 1).await?
     } else {
-        let own = services.webhook_rows.of(caller.row.id).await?.into_iter();
+        let own = services.webhook_rows.of(caller.user()?).await?.into_iter();
         own.filter(|row| after.is_none_or(|after| row.id > after)).collect()
     };
     let is_last = rows.len() <= limit;
@@ -166,7 +166,7 @@ pub(crate) async fn register_webhook(
 ) -> Result<impl IntoResponse, ApiError> {
     let app = &attempt.state.app;
     let services = app.services()?;
-    let (actor, owner) = (owner.actor(), owner.row.id);
+    let (actor, owner) = (owner.actor(), owner.user()?);
     let register = async |context: CommandContext| {
         let NewWebhookBody { url, types, description, after } = body;
         app.limits.register_webhook(owner)?;

@@ -11,7 +11,7 @@ use crate::app::Services;
 use crate::command::WebhookState;
 use crate::http::api_error::ApiError;
 use crate::http::conditional::entity_tag_of;
-use crate::http::extract::{CurrentUser, WebhookOwner, WebhookPath};
+use crate::http::extract::{Caller, WebhookOwner, WebhookPath};
 use crate::http::idempotency::WriteAttempt;
 use crate::http::openapi::parameters::{Responses, error_responses};
 use crate::http::state::HttpState;
@@ -21,7 +21,7 @@ use crate::webhooks::{WebhookStatus, encode_secret};
 /// A webhook, possibly deleted, that the caller owns or administers. Other users' webhooks are answered with
 /// 404, so that their existence is not disclosed.
 pub(crate) struct ManagedWebhook {
-    caller: CurrentUser,
+    caller: Caller,
     pub(crate) state: WebhookState,
 }
 
@@ -33,7 +33,7 @@ impl FromRequestParts<HttpState> for ManagedWebhook {
         let WebhookPath(id) = WebhookPath::from_request_parts(parts, state).await?;
         let load = async { Ok(state.app.services()?.webhooks.state(id).await?) };
         let webhook: WebhookState = TimeLimit::of(&parts.extensions).read("a webhook", load).await?;
-        if webhook.owner != caller.row.id && !caller.has(Role::Admin) {
+        if !caller.has(Role::Admin) && webhook.owner != caller.user()? {
             return Err(ApiError::WebhookNotFound);
         }
         Ok(Self { caller, state: webhook })

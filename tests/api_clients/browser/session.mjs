@@ -50,8 +50,8 @@ async function steps() {
   const laptop = await browser.newContext();
   const first = await open(laptop);
 
-  await fill(first, "sign-up", { email, username, password: "password1" });
-  await first.waitForFunction(() => document.getElementById("error").textContent.includes("strong password"));
+  await fill(first, "sign-up", { email, username, password: "short" });
+  await first.waitForFunction(() => document.getElementById("error").textContent.includes("8 characters"));
   await fill(first, "sign-up", { email, username, password });
   await state(first, `signed up as ${username}`);
   await logIn(first, password);

@@ -5,7 +5,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::table::{Authority, WEBHOOK_ROLES};
-use crate::support::{PASSWORD, SECRET_KEY, TestApp, User, sign_token};
+use crate::support::{MachineToken, PASSWORD, SECRET_KEY, TestApp, User, sign_token};
 
 /// Status and code of a denied request.
 pub(super) type Denial = (u16, &'static str);
@@ -15,6 +15,7 @@ pub(super) type Denial = (u16, &'static str);
 pub(super) enum Authentication {
     Rejected(Denial),
     Authenticated { role: Option<Role>, owns_webhook: bool },
+    MachineToken(Role),
 }
 
 pub(super) struct Caller {
@@ -28,6 +29,7 @@ impl Authority {
     /// Whether it permits the request of a caller.
     pub(super) fn check(self, caller: Authentication) -> Result<(), Denial> {
         const FORBIDDEN: Denial = (403, "forbidden");
+        const USER_REQUIRED: Denial = (403, "user_required");
         if matches!(self, Self::Public) {
             return Ok(());
         }
@@ -39,12 +41,17 @@ impl Authority {
             return Ok(());
         }
         let (role, owns_webhook) = match caller {
+            Authentication::Rejected(_) if matches!(self, Self::Introspector) => {
+                return Err((401, "not_authenticated"));
+            }
             Authentication::Rejected(denial) => return Err(denial),
+            Authentication::MachineToken(role) => (Some(role), false),
             Authentication::Authenticated { role, owns_webhook } => (role, owns_webhook),
         };
+        let is_token = matches!(caller, Authentication::MachineToken(_));
         let holds_one_of = |roles: &[Role]| role.is_some_and(|role| roles.contains(&role));
         match self {
-            Self::Public | Self::Authentic | Self::User => Ok(()),
+            Self::User | Self::Authentic if is_token => Err(USER_REQUIRED),
             Self::Roles(roles) => {
                 if holds_one_of(roles) {
                     Ok(())
@@ -52,8 +59,18 @@ impl Authority {
                     Err(FORBIDDEN)
                 }
             }
-            Self::WebhookManager if !holds_one_of(&WEBHOOK_ROLES) => Err(FORBIDDEN),
+            Self::Introspector if holds_one_of(&[Role::Admin, Role::Service]) => Ok(()),
+            Self::Introspector => Err(FORBIDDEN),
+            Self::WebhookManager | Self::WebhookOwner | Self::WebhookList
+                if !holds_one_of(&WEBHOOK_ROLES) =>
+            {
+                Err(FORBIDDEN)
+            }
+            Self::WebhookOwner if is_token => Err(USER_REQUIRED),
+            Self::WebhookList if is_token && role != Some(Role::Admin) => Err(USER_REQUIRED),
+            Self::Public | Self::Authentic | Self::User | Self::WebhookOwner | Self::WebhookList => Ok(()),
             Self::WebhookManager if owns_webhook || role == Some(Role::Admin) => Ok(()),
+            Self::WebhookManager if is_token => Err(USER_REQUIRED),
             Self::WebhookManager => Err((404, "not_found")),
         }
     }
@@ -69,6 +86,7 @@ pub(super) async fn all(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller
     callers.extend(with_forged_token(app, admin).await);
     callers.extend(revoked(app).await);
     callers.extend(authenticated(app, admin, owner).await);
+    callers.extend(machine_tokens(app, admin).await);
     callers
 }
 
@@ -165,5 +183,29 @@ async fn authenticated(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller>
     }
     let owning = Authentication::Authenticated { role: Some(Role::Subscriber), owns_webhook: true };
     callers.push(bearer("owner", &owner.token, owning));
+    callers
+}
+
+/// A machine token of every role, used today, and void ones.
+async fn machine_tokens(app: &TestApp, admin: &User) -> Vec<Caller> {
+    let mut callers = Vec::new();
+    for (name, role) in [
+        ("admin token", Role::Admin),
+        ("auditor token", Role::Auditor),
+        ("operator token", Role::Operator),
+        ("service token", Role::Service),
+        ("subscriber token", Role::Subscriber),
+    ] {
+        let token = MachineToken::issue(admin, &[role]).await;
+        token.record_use(app).await;
+        callers.push(bearer(name, &token.token, Authentication::MachineToken(role)));
+    }
+    let revoked = MachineToken::issue(admin, &[Role::Admin]).await;
+    admin.delete(&format!("/tokens/{}", revoked.id)).send().await.expect(204);
+    callers.push(bearer("revoked token", &revoked.token, Authentication::Rejected((403, "token_revoked"))));
+    let other = MachineToken::issue(admin, &[Role::Admin]).await;
+    let (known, _) = other.token.rsplit_once('_').unwrap();
+    let wrong = format!("{known}_{}", "x".repeat(32));
+    callers.push(bearer("wrong secret", &wrong, Authentication::Rejected((403, "invalid_token"))));
     callers
 }

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use self::callers::{Authentication, Caller, Denial};
 use self::table::{Line, Payload, TABLE};
 use crate::support::{
-    PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, email_of, on_both_stores,
+    MachineToken, PASSWORD, Request, Response, Store, TestApp, User, WebhookReceiver, credentials, email_of,
+    on_both_stores,
 };
 
 on_both_stores! {
@@ -72,6 +73,8 @@ struct Scene {
     victim: User,
     owner: User,
     webhook: String,
+    /// The id of a machine token.
+    token: String,
     receiver: WebhookReceiver,
     names: AtomicU32,
 }
@@ -80,6 +83,7 @@ struct Scene {
 struct Target {
     user: String,
     webhook: String,
+    token: String,
     read_model: &'static str,
 }
 
@@ -90,9 +94,18 @@ impl Scene {
             (app.admin().await, app.sign_up("victim").await, app.sign_up("owner").await);
         app.grant(&owner, Role::Subscriber).await;
         let receiver = WebhookReceiver::start().await;
-        let mut scene =
-            Self { app, admin, victim, owner, webhook: String::new(), receiver, names: AtomicU32::new(0) };
+        let mut scene = Self {
+            app,
+            admin,
+            victim,
+            owner,
+            webhook: String::new(),
+            token: String::new(),
+            receiver,
+            names: AtomicU32::new(0),
+        };
         scene.webhook = scene.new_webhook().await;
+        scene.token = MachineToken::issue(&scene.admin, &[Role::Service]).await.id;
         scene
     }
 
@@ -118,7 +131,12 @@ impl Scene {
     }
 
     fn shared_target(&self) -> Target {
-        Target { user: self.victim.id.clone(), webhook: self.webhook.clone(), read_model: "daily" }
+        Target {
+            user: self.victim.id.clone(),
+            webhook: self.webhook.clone(),
+            token: self.token.clone(),
+            read_model: "daily",
+        }
     }
 
     /// The request through a proxy: clients on the machine itself may read metrics without a token.
@@ -151,6 +169,8 @@ impl Scene {
             Payload::Reason => request.json(&json!({"reason": "requested by a test"})),
             Payload::Erasure => request.json(&json!({"reason": "request"})),
             Payload::Webhook => request.json(&self.webhook_body()),
+            Payload::Introspection => request.form(&[("token", "a.b.c")]),
+            Payload::NewToken => request.json(&json!({"name": "a test", "roles": ["service"]})),
             Payload::Range => request.json(&json!({"from": 1, "to": 1})),
             Payload::Version => request.json(&json!({"version": 99})),
             Payload::Skip => request.json(&json!({"position": 1, "reason": "requested by a test"})),
@@ -176,9 +196,13 @@ impl Scene {
     async fn assert_allowed(&self, line: &Line, caller: &Caller) {
         let mut target = self.shared_target();
         let mut authorization = caller.authorization.clone();
-        let Authentication::Authenticated { role, .. } = caller.authentication else {
-            let path = line.path_to(&target);
-            return self.assert_status(line, caller, &path, authorization.as_deref()).await;
+        let role = match caller.authentication {
+            Authentication::Authenticated { role, .. } => role,
+            Authentication::MachineToken(role) => Some(role),
+            Authentication::Rejected(_) => {
+                let path = line.path_to(&target);
+                return self.assert_status(line, caller, &path, authorization.as_deref()).await;
+            }
         };
         if line.is_write_to("/api/v1/users/me") || line.is_write_to("/api/v1/auth/logout") {
             let user = self.new_user(role).await;
@@ -192,7 +216,16 @@ impl Scene {
             // The administrator has started a rebuild of the other one.
             target.read_model = "webhooks";
         }
-        self.assert_status(line, caller, &line.path_to(&target), authorization.as_deref()).await;
+        let path = line.path_to(&target);
+        if matches!(caller.authentication, Authentication::MachineToken(_))
+            && line.is_write_to("/api/v1/projections/")
+        {
+            // A user of the same role has started a rebuild, which decides about the answer.
+            let answer = self.request(line.method, &path, line, authorization.as_deref()).send().await;
+            assert!([200, 202, 409].contains(&answer.status()), "{}: {}", line.name(), answer.text());
+            return;
+        }
+        self.assert_status(line, caller, &path, authorization.as_deref()).await;
     }
 
     async fn assert_status(&self, line: &Line, caller: &Caller, path: &str, authorization: Option<&str>) {
@@ -217,7 +250,11 @@ impl Scene {
 impl Line {
     /// The path of a request about `target`.
     fn path_to(&self, target: &Target) -> String {
-        let id = if self.path.contains("/webhooks/") { &target.webhook } else { &target.user };
+        let id = match self.path {
+            path if path.contains("/webhooks/") => &target.webhook,
+            path if path.contains("/tokens/") => &target.token,
+            _ => &target.user,
+        };
         let path = self.path.replace("{id}", id).replace("{name}", target.read_model);
         let path = path.replace("{role}", "auditor").replace("{position}", "1");
         let path = path.replace("{path}", "0/000.p/1").replace("{*file}", "swagger-ui.css");

@@ -2,10 +2,11 @@
 
 use domain::Role;
 
-use self::Authority::{Authentic, Public, Roles, User, WebhookManager};
+use self::Authority::{Authentic, Introspector, Public, Roles, User, WebhookList, WebhookManager, WebhookOwner};
 use self::Payload::{
-    Empty, Erasure, Identity, Login, NewPassword, Password, Range, Reason, Revocation, SignUp, Skip, Token,
-    Version, Webhook,
+    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason, Revocation, SignUp,
+    Skip, Token, Version, Webhook,
+};
 };
 
 /// Who may send a request.
@@ -19,6 +20,12 @@ pub(super) enum Authority {
     User,
     /// Users with one of these roles.
     Roles(&'static [Role]),
+    /// Callers with the role `service`, and administrators. A void token is no authentication.
+    Introspector,
+    /// Users who may own webhooks.
+    WebhookOwner,
+    /// Users who may own webhooks, and administrators.
+    WebhookList,
     /// The webhook's owner, who still has the role for it, and administrators.
     WebhookManager,
 }
@@ -42,6 +49,9 @@ pub(super) enum Payload {
     Reason,
     Erasure,
     Webhook,
+    /// A token of the caller.
+    Introspection,
+    NewToken,
     /// A range of the log.
     Range,
     /// A version of a read model.
@@ -66,7 +76,6 @@ const AUDITOR: Authority = Roles(&[Role::Admin, Role::Auditor]);
 const OPERATOR: Authority = Roles(&[Role::Admin, Role::Operator]);
 const STATS_READER: Authority = Roles(&[Role::Admin, Role::Operator, Role::Auditor]);
 const EVENT_READER: Authority = Roles(&[Role::Admin, Role::Auditor, Role::Subscriber]);
-const SUBSCRIBER: Authority = Roles(&WEBHOOK_ROLES);
 pub(super) const WEBHOOK_ROLES: [Role; 2] = [Role::Admin, Role::Subscriber];
 
 const fn line(
@@ -81,7 +90,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 60] = [
+pub(super) const TABLE: [Line; 64] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -117,8 +126,8 @@ pub(super) const TABLE: [Line; 60] = [
     line("DELETE", "/api/v1/users/{id}/roles/{role}", ADMIN, Empty, 204),
     line("GET", "/api/v1/events", EVENT_READER, Empty, 200),
     line("GET", "/api/v1/events/stream", EVENT_READER, Empty, 200),
-    line("GET", "/api/v1/webhooks", SUBSCRIBER, Empty, 200),
-    line("POST", "/api/v1/webhooks", SUBSCRIBER, Webhook, 201),
+    line("GET", "/api/v1/webhooks", WebhookList, Empty, 200),
+    line("POST", "/api/v1/webhooks", WebhookOwner, Webhook, 201),
     line("GET", "/api/v1/webhooks/{id}", WebhookManager, Empty, 200),
     line("GET", "/api/v1/webhooks/{id}/deliveries", WebhookManager, Empty, 200),
     line("POST", "/api/v1/webhooks/{id}/test", WebhookManager, Empty, 200),
@@ -127,6 +136,10 @@ pub(super) const TABLE: [Line; 60] = [
     line("DELETE", "/api/v1/webhooks/{id}/replays", WebhookManager, Empty, 200),
     line("POST", "/api/v1/webhooks/{id}/resume", WebhookManager, Empty, 200),
     line("DELETE", "/api/v1/webhooks/{id}", WebhookManager, Empty, 204),
+    line("POST", "/api/v1/auth/introspect", Introspector, Introspection, 200),
+    line("GET", "/api/v1/tokens", ADMIN, Empty, 200),
+    line("POST", "/api/v1/tokens", ADMIN, NewToken, 201),
+    line("DELETE", "/api/v1/tokens/{id}", ADMIN, Empty, 204),
     line("GET", "/api/v1/log/checkpoint", AUDITOR, Empty, 200),
     line("GET", "/api/v1/log/key", AUDITOR, Empty, 200),
     line("GET", "/api/v1/log/proof/{position}", AUDITOR, Empty, 200),

@@ -104,6 +104,29 @@ impl User {
     }
 }
 
+/// A machine token.
+pub(crate) struct MachineToken {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+impl MachineToken {
+    /// Issues a token, as an administrator.
+    pub(crate) async fn issue(admin: &User, roles: &[Role]) -> Self {
+        let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+        let body = json!({"name": "a test", "roles": roles});
+        let issued = admin.post("/tokens").json(&body).send().await.expect(201).json();
+        let text = |field: &str| issued[field].as_str().unwrap().to_owned();
+        Self { id: text("id"), token: text("token") }
+    }
+
+    /// Records its use today, so that later uses append nothing.
+    pub(crate) async fn record_use(&self, app: &TestApp) {
+        let id = domain::TokenId::parse(&self.id).unwrap();
+        app.services().tokens.record_use("test", id).await.unwrap();
+    }
+}
+
 impl TestApp {
     /// Signs a user up and logs in.
     pub(crate) async fn sign_up(&self, name: &str) -> User {

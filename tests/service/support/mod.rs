@@ -15,7 +15,7 @@ mod raw;
 mod settings;
 mod store;
 
-pub(crate) use actors::{PASSWORD, User, credentials, email_of, sign_up_request};
+pub(crate) use actors::{MachineToken, PASSWORD, User, credentials, email_of, sign_up_request};
 pub(crate) use app::TestApp;
 pub(crate) use clock::TestClock;
 pub(crate) use deployment::Deployment;

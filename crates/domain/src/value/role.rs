@@ -12,18 +12,20 @@ pub enum Role {
     Auditor,
     /// Runs projections and reads metrics.
     Operator,
+    /// Introspects tokens.
+    Service,
     /// Follows the event feed and owns webhooks.
     Subscriber,
 }
 
 /// The text is not the name of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no role `{0}`: the roles are admin, auditor, operator and subscriber")]
+#[error("there is no role `{0}`: the roles are admin, auditor, operator, service and subscriber")]
 pub struct UnknownRole(pub String);
 
 impl Role {
     /// Every role, in order.
-    pub const ALL: [Role; 4] = [Role::Admin, Role::Auditor, Role::Operator, Role::Subscriber];
+    pub const ALL: [Role; 5] = [Role::Admin, Role::Auditor, Role::Operator, Role::Service, Role::Subscriber];
 
     /// The name in events, in the API and on the command line.
     #[must_use]
@@ -32,6 +34,7 @@ impl Role {
             Role::Admin => "admin",
             Role::Auditor => "auditor",
             Role::Operator => "operator",
+            Role::Service => "service",
             Role::Subscriber => "subscriber",
         }
     }

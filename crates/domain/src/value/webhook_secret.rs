@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::hex;
+
 /// Length of a secret in octets: within the 24 to 64 that Standard Webhooks requires.
 pub const WEBHOOK_SECRET_OCTETS: usize = 32;
 
@@ -29,20 +31,11 @@ impl WebhookSecret {
 
     /// The stored form, before encryption: hex digits.
     pub(crate) fn to_stored(&self) -> String {
-        let digits = self.0.iter().flat_map(|octet| [octet >> 4, octet & 15]);
-        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+        hex::encode(&self.0)
     }
 
     pub(crate) fn from_stored(text: &str) -> Result<Self, WebhookSecretError> {
-        let mut octets = [0; WEBHOOK_SECRET_OCTETS];
-        if text.len() != 2 * octets.len() {
-            return Err(WebhookSecretError);
-        }
-        for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(digits).map_err(|_| WebhookSecretError)?;
-            *octet = u8::from_str_radix(digits, 16).map_err(|_| WebhookSecretError)?;
-        }
-        Ok(Self(octets))
+        hex::decode(text).map(Self).ok_or(WebhookSecretError)
     }
 }
 

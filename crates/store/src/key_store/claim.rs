@@ -23,6 +23,12 @@ impl ClaimHash {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn to_octets(&self) -> [u8; 32] {
+        self.0
+    }
 }
 
 impl fmt::Debug for ClaimHash {

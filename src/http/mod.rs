@@ -21,6 +21,7 @@ mod extract;
 mod headers;
 mod health;
 mod idempotency;
+mod jwks;
 mod log;
 mod metrics;
 mod middleware;

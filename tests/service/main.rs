@@ -53,6 +53,7 @@ mod response_headers;
 mod roles;
 mod routes;
 mod shutdown;
+mod signing_keys;
 mod signup;
 mod signup_errors;
 mod stats;

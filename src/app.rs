@@ -19,6 +19,7 @@ use tracing::Instrument;
 use crate::config::Settings;
 use crate::crypto::{HashingPool, PasswordHashError, Tokens};
 use crate::limits::Limits;
+use crate::logins::LoginRecorder;
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
 pub use database::Database;
@@ -38,6 +39,7 @@ pub struct App {
     pub hashing: HashingPool,
     pub tokens: Arc<Tokens>,
     pub limits: Limits,
+    pub(crate) logins: Arc<LoginRecorder>,
     pub sender: WebhookSender,
     pub webhook_limits: WebhookLimits,
     services: OnceLock<Services>,
@@ -67,6 +69,7 @@ impl App {
             tokens: Arc::new(Tokens::new(&settings.tokens, env.clone())),
             sender: WebhookSender::new(&settings.webhooks),
             limits: Limits::new(settings.rate_limits, &env),
+            logins: Arc::new(LoginRecorder::new(settings.login_events, &env)),
             webhook_limits: WebhookLimits::new(settings.rate_limits, &env),
             settings,
             env,
@@ -123,6 +126,8 @@ impl App {
         if let Some(keys) = &services.token_keys {
             self.spawn(Arc::clone(keys).poll());
         }
+        let (logins, commands) = (Arc::clone(&self.logins), services.logins.clone());
+        self.spawn(async move { logins.run(&commands).await });
         services
     }
 
@@ -138,6 +143,7 @@ impl App {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
         if let Some(services) = self.services.get() {
+            self.logins.flush(&services.logins).await;
             services.close().await;
         }
     }

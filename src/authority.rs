@@ -96,8 +96,11 @@ impl Replay {
         let request_id = event.request_id.clone();
         apply(&mut self.authority, event)?;
         let owner = owner_before.or_else(|| webhook.and_then(|id| self.authority.webhook_owner(id)));
-        let is_permitted =
-            user.is_none_or(|user| domain::is_permitted(&held, user, stream.as_str(), &event_type, owner));
+        let is_permitted = if let Some(user) = UserId::from_logins_stream(stream.as_str()) {
+            domain::may_record_login(&actor, user, &event_type)
+        } else {
+            user.is_none_or(|user| domain::is_permitted(&held, user, stream.as_str(), &event_type, owner))
+        };
         if !is_permitted {
             return Err(Finding::new(position, FindingKind::ActorUnauthorized { actor, event_type }).into());
         }

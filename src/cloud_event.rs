@@ -9,8 +9,8 @@ use store::{LogIdentity, PersonalData, StoredEvent};
 
 /// The personal fields that may leave the service. An allow-list, so that a password hash, or the secret of a
 /// future event type, is never disclosed by mistake.
-const DISCLOSED_PERSONAL_FIELDS: [&str; 5] =
-    ["email", "previous_email", "username", "previous_username", "reason"];
+const DISCLOSED_PERSONAL_FIELDS: [&str; 7] =
+    ["email", "previous_email", "username", "previous_username", "reason", "address", "user_agent"];
 
 /// What the actors of the command line begin with; the login name follows.
 pub(crate) const OPERATOR: &str = "operator:";
@@ -54,7 +54,7 @@ impl CloudEvent {
             id: envelope.id.hyphenated().to_string(),
             source: source(log),
             event_type: envelope.event_type.clone(),
-            subject: UserId::from_stream(stream).map_or_else(|| stream.to_owned(), |id| id.to_string()),
+            subject: subject(stream),
             time: rfc3339(envelope.at),
             datacontenttype: "application/json",
             position: envelope.position.get(),
@@ -65,6 +65,12 @@ impl CloudEvent {
             data: data(event, disclosure),
         }
     }
+}
+
+/// The id of the user whose account or logins it concerns, or else the stream.
+fn subject(stream: &str) -> String {
+    let user = UserId::from_stream(stream).or_else(|| UserId::from_logins_stream(stream));
+    user.map_or_else(|| stream.to_owned(), |id| id.to_string())
 }
 
 /// The actor. The login name of an operator is personal.

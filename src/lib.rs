@@ -14,5 +14,6 @@ pub mod crypto;
 pub mod export;
 pub mod http;
 mod limits;
+mod logins;
 pub mod query;
 pub mod webhooks;

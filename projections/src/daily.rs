@@ -1,19 +1,36 @@
-//! `daily`: one row per day (UTC) with user events, counting them. The number of active users at the end of a
+//! `daily`: one row per day (UTC) with events of users or logins, counting them. The number of active users at the end of a
 //! day is the sum of `active_change` up to it.
 
-use domain::{UserEvent, UserId};
+use domain::{LoginEvent, UserEvent, UserId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, without_mac};
 
 use crate::projection::{PoisonEvent, Projection};
 use crate::unauthenticated::Unauthenticated;
+use crate::without_logins::WithoutLogins;
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: &[] };
-static UNAUTHENTICATED: Unauthenticated<Daily> =
-    Unauthenticated { current: Daily, schema: &TableSchema { columns: without_mac(COLUMNS), indexes: &[] } };
+static WITHOUT_LOGINS: WithoutLogins<Daily> = without_logins(Some(&UNAUTHENTICATED));
+static UNAUTHENTICATED: Unauthenticated<WithoutLogins<Daily>> = Unauthenticated {
+    current: without_logins(None),
+    schema: &TableSchema { columns: without_mac(COLUMNS_OF_2), indexes: &[] },
+};
 
 const COLUMNS: &[Column] = &[
+    Column { name: "day", kind: ColumnKind::Text },
+    Column { name: "registered", kind: ColumnKind::Integer },
+    Column { name: "deactivated", kind: ColumnKind::Integer },
+    Column { name: "reactivated", kind: ColumnKind::Integer },
+    Column { name: "erased", kind: ColumnKind::Integer },
+    Column { name: "active_change", kind: ColumnKind::Integer },
+    Column { name: "logins", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
+];
+
+/// The columns of version 2.
+const COLUMNS_OF_2: &[Column] = &[
     Column { name: "day", kind: ColumnKind::Text },
     Column { name: "registered", kind: ColumnKind::Integer },
     Column { name: "deactivated", kind: ColumnKind::Integer },
@@ -23,6 +40,12 @@ const COLUMNS: &[Column] = &[
     Column { name: "position", kind: ColumnKind::Integer },
     MAC,
 ];
+
+const SCHEMA_OF_2: &TableSchema = &TableSchema { columns: COLUMNS_OF_2, indexes: &[] };
+
+const fn without_logins(previous: Option<&'static dyn Projection>) -> WithoutLogins<Daily> {
+    WithoutLogins { current: Daily, schema: SCHEMA_OF_2, previous }
+}
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +66,8 @@ pub struct DayRow {
     pub erased: i64,
     /// Change in the number of active users; negative if fewer.
     pub active_change: i64,
+    /// Successful logins.
+    pub logins: i64,
     /// The position of the last event in the row.
     pub position: i64,
 }
@@ -59,19 +84,22 @@ impl DayRow {
             reactivated: number("reactivated"),
             erased: number("erased"),
             active_change: number("active_change"),
+            logins: number("logins"),
             position: number("position"),
         }
     }
 
     fn to_row(&self) -> Row {
-        let Self { day, registered, deactivated, reactivated, erased, active_change, position } = self;
-        let fields: [(&str, Value); 7] = [
+        let Self { day, registered, deactivated, reactivated, erased, active_change, logins, position } =
+            self;
+        let fields: [(&str, Value); 8] = [
             ("day", day.as_str().into()),
             ("registered", (*registered).into()),
             ("deactivated", (*deactivated).into()),
             ("reactivated", (*reactivated).into()),
             ("erased", (*erased).into()),
             ("active_change", (*active_change).into()),
+            ("logins", (*logins).into()),
             ("position", (*position).into()),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -116,7 +144,7 @@ impl Projection for Daily {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static TableSchema {
@@ -128,20 +156,29 @@ impl Projection for Daily {
     }
 
     fn key(&self, event: &Envelope) -> Option<String> {
-        UserId::from_stream(event.stream.as_str())?;
-        Some(TimeZone::UTC.to_datetime(event.at).date().to_string())
+        let is_counted = UserId::from_stream(event.stream.as_str()).is_some() || is_login(event);
+        is_counted.then(|| TimeZone::UTC.to_datetime(event.at).date().to_string())
     }
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
-        let decoded =
-            event_codec::decode_user_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
         let Some(day) = self.key(&event.envelope) else { return Ok(row) };
         let before = row.as_ref().map(DayRow::from_row).unwrap_or_default();
-        let after = before.with(&decoded);
+        let after = if is_login(&event.envelope) {
+            event_codec::decode_login_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
+            DayRow { logins: before.logins + 1, ..before }
+        } else {
+            let decoded = event_codec::decode_user_event(event);
+            before.with(&decoded.map_err(|error| PoisonEvent::new(event, &error))?)
+        };
         Ok(Some(DayRow { day, position: event.envelope.position.to_i64(), ..after }.to_row()))
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&UNAUTHENTICATED)
+        Some(&WITHOUT_LOGINS)
     }
+}
+
+/// Whether the event is a successful login.
+fn is_login(event: &Envelope) -> bool {
+    event.event_type == LoginEvent::SUCCEEDED && UserId::from_logins_stream(event.stream.as_str()).is_some()
 }

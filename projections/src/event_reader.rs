@@ -15,7 +15,7 @@ use crate::projection::Projection;
 pub(crate) struct EventBatch {
     pub(crate) from: Position,
     pub(crate) to: Position,
-    /// Decrypted if one of the projections reads personal data.
+    /// Decrypted where they concern a projection that reads personal data.
     pub(crate) events: Arc<Vec<StoredEvent>>,
     /// Whether the limit was reached, so that more events are probably waiting.
     pub(crate) is_full: bool,
@@ -70,12 +70,25 @@ pub(crate) async fn read_events(
         projections.iter().any(|projection| projection.key(event).is_some_and(|key| wanted(&key)))
     };
     let events: Vec<_> = events.into_iter().filter(is_relevant).collect();
-    let events = if projections.iter().any(|projection| projection.reads_personal()) {
-        context.events.unseal(events).await?
-    } else {
-        events.into_iter().map(without_personal_data).collect()
-    };
+    let events = unseal_where_read(context, events, projections).await?;
     Ok(EventBatch { from, to, events: Arc::new(events), is_full })
+}
+
+/// Decrypts the events that concern a projection which reads personal data: those of logins, of which there are
+/// many, do not.
+async fn unseal_where_read(
+    context: &ProjectionContext,
+    events: Vec<Envelope>,
+    projections: &[&'static dyn Projection],
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let is_read = |event: &Envelope| {
+        projections.iter().any(|projection| projection.reads_personal() && projection.key(event).is_some())
+    };
+    let (sealed, redacted): (Vec<_>, Vec<_>) = events.into_iter().partition(is_read);
+    let mut events = context.events.unseal(sealed).await?;
+    events.extend(redacted.into_iter().map(without_personal_data));
+    events.sort_unstable_by_key(|event| event.envelope.position);
+    Ok(events)
 }
 
 /// Reads batch after batch, and while one is written, already the next.

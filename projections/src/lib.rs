@@ -32,6 +32,7 @@ mod unauthenticated;
 pub mod users;
 pub mod verify;
 pub mod webhooks;
+mod without_logins;
 
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ async fn survey(rows: &UserQueries) -> Result<HashSurvey, QueryError> {
     loop {
         let page = rows.page(after, PAGE).await?;
         for row in &page {
-            survey.add(&row.password_hash);
+            row.password_hash.iter().for_each(|hash| survey.add(hash));
         }
         match page.last() {
             Some(last) if page.len() == PAGE => after = Some(last.id),

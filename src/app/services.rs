@@ -15,9 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
 use super::token_key_store::TokenKeyStore;
-use crate::command::{UserCommands, WebhookCommands, WebhookIndex};
+use crate::command::{LoginCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
-use crate::query::{HistoryQueries, StatsQueries, UserQueries, WebhookQueries};
+use crate::query::{HistoryQueries, LoginQueries, StatsQueries, UserQueries, WebhookQueries};
 use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
 use crate::webhooks::{DeliveryContext, WebhookSender};
 
@@ -52,6 +52,7 @@ pub struct Services {
     pub store: EventStore,
     pub projection_context: ProjectionContext,
     pub users: UserCommands,
+    pub logins: LoginCommands,
     pub user_rows: UserQueries,
     pub webhooks: WebhookCommands,
     pub webhook_rows: WebhookQueries,
@@ -59,6 +60,7 @@ pub struct Services {
     pub delivery_context: DeliveryContext,
     pub stats: StatsQueries,
     pub history: HistoryQueries,
+    pub login_history: LoginQueries,
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
     /// The keys of access tokens, if the service makes them.
@@ -108,6 +110,7 @@ impl Services {
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
             users: UserCommands::new(store.clone(), env.clone()).with_index(index),
+            logins: LoginCommands::new(store.clone(), env.clone()),
             delivery_context: DeliveryContext::new(
                 store.clone(),
                 commands,
@@ -124,6 +127,7 @@ impl Services {
             stats: StatsQueries::new(store.clone(), rows),
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
             history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
+            login_history: LoginQueries::new(store.clone()),
             webhook_rows,
             proofs,
             store,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use domain::{MomentError, UserId};
+use domain::{MomentError, UserId, UsernameError};
 use projections::ChangeError;
 use projections::verify::RowDifference;
 use store::checkpoint::{InvalidKey, SignatureError};
@@ -81,9 +81,13 @@ pub(super) enum CliError {
          promote an account. Run `aegis users grant {0} admin`, or set another address"
     )]
     AdministratorEmailTaken(String),
+    #[error("the password is not accepted: {0}")]
+    PasswordNotAccepted(String),
+    #[error("the username is not accepted: {0}")]
+    UsernameNotAccepted(UsernameError),
     #[error("AEGIS_ADMIN_PASSWORD: {0}")]
     WeakAdministratorPassword(WeakPassword),
-    #[error("no user with e-mail address or id `{0}`")]
+    #[error("no user with username, e-mail address or id `{0}`")]
     UserNotFound(String),
     #[error("at {as_of} there was no user `{user}`")]
     UserNotFoundAt { user: String, as_of: AsOf },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{EmailAddress, UserId};
+use domain::{EmailAddress, UserId, Username, UsernamePolicy};
 use projections::{ProjectionHandle, UserRow};
 use store::checkpoint::VerifierKey;
 use store::{Env, Position};
@@ -14,7 +14,7 @@ use super::process::{forbid_core_dumps, start_logging};
 use crate::app::{Database, ProjectionMode, Services, node_name, start_projector};
 use crate::command::CommandContext;
 use crate::config::show::mask_url;
-use crate::config::{CommandSettings, ConfigSources, DatabaseSettings, Loaded, load};
+use crate::config::{CommandSettings, ConfigSources, DatabaseSettings, Loaded, PasswordSettings, load};
 use crate::webhooks::WebhookSender;
 
 /// How long a command waits for the database.
@@ -27,6 +27,9 @@ pub(super) struct Session {
     pub(super) context: CommandContext,
     /// Checks the URLs of webhooks.
     pub(super) sender: WebhookSender,
+    pub(super) passwords: PasswordSettings,
+    /// Which usernames are accepted.
+    pub(super) usernames: UsernamePolicy,
 }
 
 impl Session {
@@ -34,7 +37,8 @@ impl Session {
         let (settings, env) = (load_settings(sources)?, Env::system());
         let services = with_timeout(&settings, open_services(&settings, &env)).await?;
         let (context, sender) = (operator::command_context(&env), WebhookSender::new(&settings.webhooks));
-        Ok(Self { services, env, context, sender })
+        let CommandSettings { passwords, usernames, .. } = settings;
+        Ok(Self { services, env, context, sender, passwords, usernames })
     }
 
     /// Runs a command on an opened database and waits for its pending writes.
@@ -69,7 +73,7 @@ impl Session {
         key.map_err(|error| CliError::VerifierKey { of: "the key of the log".to_owned(), error })
     }
 
-    /// The current row of the user with that e-mail address or id.
+    /// The current row of the user with that id or e-mail address or, if there is none, with that username.
     pub(super) async fn user(&self, text: &str) -> CliResult<UserRow> {
         self.catch_up().await?;
         let rows = &self.services.user_rows;
@@ -78,11 +82,15 @@ impl Session {
             (Err(_), Ok(email)) => rows.by_email(&email).await?,
             (Err(_), Err(_)) => None,
         };
+        let row = match (row, Username::parse(text)) {
+            (None, Ok(username)) => rows.by_username(&username).await?,
+            (row, _) => row,
+        };
         row.ok_or_else(|| CliError::UserNotFound(text.to_owned()))
     }
 
     /// The id itself, which need not belong to a user and needs no row, or the id of the user who has that
-    /// e-mail address now.
+    /// e-mail address or username now.
     pub(super) async fn user_id(&self, text: &str) -> CliResult<UserId> {
         match UserId::parse(text) {
             Ok(id) => Ok(id),

@@ -8,6 +8,7 @@ use store::canonical::rfc3339;
 use super::error::CliResult;
 use super::output::Output;
 use super::table::{Table, printable};
+use crate::command::UserState;
 use crate::query::{FieldChange, UserAt};
 
 const COLUMNS: usize = 7;
@@ -35,6 +36,21 @@ impl From<&UserRow> for UserOutput {
             roles: row.roles.iter().map(|role| role.as_str()).collect(),
             created_at: rfc3339(row.created_at),
             version: row.version,
+        }
+    }
+}
+
+impl From<&UserState> for UserOutput {
+    fn from(user: &UserState) -> Self {
+        let account = &user.account;
+        Self {
+            id: user.id.to_string(),
+            email: account.email.known().map(|email| email.as_str().to_owned()),
+            username: account.username.known().map(|username| username.as_str().to_owned()),
+            is_active: account.is_active,
+            roles: account.roles.iter().map(|role| role.as_str()).collect(),
+            created_at: rfc3339(user.created_at),
+            version: user.version,
         }
     }
 }

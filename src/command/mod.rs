@@ -2,6 +2,7 @@
 //! Authorization belongs to `http/` and `cli/`, the rules to the domain.
 
 mod executor;
+mod login;
 mod owned_webhooks;
 mod projection_skip;
 mod user;
@@ -10,6 +11,7 @@ mod webhook;
 mod webhook_registration;
 mod webhook_state;
 
+pub use login::LoginCommands;
 pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use user::{UserCommands, UserState};
@@ -60,6 +62,8 @@ impl CommandContext {
 pub enum Aggregate {
     User(UserId),
     Webhook(WebhookId),
+    /// The logins of a user.
+    Logins(UserId),
     /// The installation: the stream `system`.
     System,
 }
@@ -69,6 +73,7 @@ impl fmt::Display for Aggregate {
         match self {
             Self::User(id) => write!(out, "user {id}"),
             Self::Webhook(id) => write!(out, "webhook {id}"),
+            Self::Logins(id) => write!(out, "the logins of user {id}"),
             Self::System => out.write_str("the stream `system`"),
         }
     }
@@ -99,6 +104,14 @@ pub enum CommandError {
     Append(AppendError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl CommandError {
+    /// Whether nothing was appended because a stream was erased meanwhile.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        matches!(self, Self::Append(AppendError::Erased { .. }))
+    }
 }
 
 impl From<AppendError> for CommandError {

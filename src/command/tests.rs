@@ -45,7 +45,7 @@ fn person(name: &str) -> UserCommand {
     UserCommand::Register {
         email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
         username: Username::parse(name).unwrap(),
-        password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new("$argon2id$".to_owned()).unwrap()),
     }
 }
 
@@ -55,7 +55,7 @@ async fn erasure_removes_personal_values_and_claims() {
     let id = world.sign_up("ada").await.unwrap();
     let left = world.execute(id, &ERASE).await.unwrap();
     assert_eq!(left.account.email, Erasable::Erased);
-    assert_eq!(left.account.password_hash, Erasable::Erased);
+    assert_eq!(left.account.password_hash, Some(Erasable::Erased));
     assert_eq!((left.account.is_active, left.version), (false, 3));
     assert_eq!(world.types().await, ["UserRegistered", "UserDeactivated", "UserErased"]);
     let events = world.store.read(&EventQuery { limit: 1, ..EventQuery::default() }).await.unwrap();
@@ -104,6 +104,7 @@ async fn imported_user_keeps_their_registration_date() {
     let world = World::new().await;
     let UserCommand::Register { email, username, password_hash } = person("ada") else { unreachable!() };
     let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
+    let password_hash = password_hash.unwrap();
     let import = UserCommand::Import { email, username, password_hash, is_active: false, created_at };
     let id = UserId::parse("507f1f77bcf86cd799439011").unwrap();
     let imported = world.execute(id, &import).await.unwrap();

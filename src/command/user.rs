@@ -68,6 +68,22 @@ impl UserCommands {
         execute(&self.store, &self.env, &context, &decider).await
     }
 
+    /// Registers a user under a new id on behalf of the actor, and grants the roles in the same append.
+    ///
+    /// # Errors
+    /// As [`UserCommands::register`], and [`CommandError::Unauthorized`] if the actor is a user who is no administrator
+    /// according to the log.
+    pub async fn create(
+        &self,
+        context: &CommandContext,
+        registration: UserCommand,
+        roles: &BTreeSet<Role>,
+    ) -> Result<UserState, CommandError> {
+        let grants = roles.iter().map(|role| UserCommand::GrantRole { role: *role });
+        let decider = self.for_new_user(std::iter::once(registration).chain(grants).collect());
+        execute(&self.store, &self.env, context, &decider).await
+    }
+
     /// Registers a user and grants the role of administrator in one append, so that neither a crash nor a
     /// concurrent start leaves half of it. `None`, without an event, if there is an administrator already.
     ///
@@ -350,7 +366,7 @@ fn remaining_account(before: &User, after: User) -> Result<Account, domain::Reje
         (User::Present(account), User::Erased) => Ok(Account {
             email: Erasable::Erased,
             username: Erasable::Erased,
-            password_hash: Erasable::Erased,
+            password_hash: account.password_hash.as_ref().map(|_| Erasable::Erased),
             is_active: false,
             ..account.clone()
         }),

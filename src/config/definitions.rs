@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use store::MasterKey;
 
 use super::parse;
-use super::settings::{LogFormat, Secret};
+use super::settings::{LogFormat, LoginEventSetting, Secret};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -192,6 +192,8 @@ settings! {
          `minimally-restrictive` or `unrestricted`, which allows emoji and nearly all else";
     RATE_LIMITS: bool = "AEGIS_RATE_LIMITS", Text("on"), Public, parse::on_or_off,
         "limits of logins, sign-ups and webhook requests by client and account; `off` for load tests";
+    LOGIN_EVENTS: LoginEventSetting = "AEGIS_LOGIN_EVENTS", Text("all"), Public, parse::login_events,
+        "which logins become events: `all`, `failures` or `off`";
     ADMIN_EMAIL: EmailAddress = "AEGIS_ADMIN_EMAIL", Unset, Public, parse::email,
         "e-mail address of the first administrator, created at startup unless one exists; needs \
          `AEGIS_ADMIN_PASSWORD`";

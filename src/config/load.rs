@@ -14,8 +14,8 @@ use super::definitions::{self as setting, DefaultValue, Definition, Setting};
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 use super::master_keys::{LoadedKey, MasterKeySetting};
 use super::settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, PasswordSettings, Secret,
-    TokenSettings, WebhookSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, PasswordSettings,
+    Secret, TokenSettings, WebhookSettings,
 };
 use super::sources::{ConfigSources, RawValues};
 
@@ -35,6 +35,7 @@ pub struct Settings {
     pub usernames: UsernamePolicy,
     /// Whether requests that cost or guess passwords are limited.
     pub rate_limits: bool,
+    pub login_events: LoginEventSetting,
     /// Created at startup unless there is an administrator.
     pub administrator: Option<AdministratorSettings>,
     pub log: LogSettings,
@@ -48,6 +49,8 @@ pub struct CommandSettings {
     pub webhooks: WebhookSettings,
     /// With which the service signs access tokens.
     pub algorithm: Algorithm,
+    pub passwords: PasswordSettings,
+    pub usernames: UsernamePolicy,
     pub log: LogSettings,
 }
 
@@ -110,6 +113,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
         passwords: parsed.passwords,
         usernames: parsed.usernames,
         rate_limits: parsed.rate_limits,
+        login_events: parsed.login_events,
         administrator: parsed.administrator,
         log: parsed.log,
     };
@@ -130,6 +134,8 @@ pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, C
         master_key,
         webhooks: parsed.webhooks,
         algorithm: parsed.algorithm,
+        passwords: parsed.passwords,
+        usernames: parsed.usernames,
         log: parsed.command_log,
     };
     Ok(Loaded { settings, warnings: folder.map(|folder| folder.warnings).unwrap_or_default() })
@@ -180,6 +186,7 @@ pub(super) struct Parsed {
     pub(super) passwords: PasswordSettings,
     usernames: UsernamePolicy,
     rate_limits: bool,
+    login_events: LoginEventSetting,
     administrator: Option<AdministratorSettings>,
     log: LogSettings,
     /// The log settings of a command, whose default level is `warn`: its output is the answer.
@@ -284,6 +291,7 @@ impl Parser<'_> {
             passwords,
             usernames: UsernamePolicy { level: self.get(&setting::USERNAME_LEVEL) },
             rate_limits: self.get(&setting::RATE_LIMITS),
+            login_events: self.get(&setting::LOGIN_EVENTS),
             administrator: self.administrator(passwords.min_length),
             log,
             command_log,

@@ -25,7 +25,7 @@ pub use load::{BenchSettings, CommandSettings, ConfigError, Loaded, Settings};
 pub use master_keys::{KeyFiles, LoadedKey, MasterKeySetting};
 pub use redaction::{RedactedStderr, redact};
 pub use settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret,
-    TokenSettings, WebhookSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, LoginEventSetting,
+    PasswordSettings, Secret, TokenSettings, WebhookSettings,
 };
 pub use sources::ConfigSources;

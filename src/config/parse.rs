@@ -12,7 +12,7 @@ use url::Url;
 
 use super::error::KEY_HINT;
 use super::redaction;
-use super::settings::{LogFormat, Secret};
+use super::settings::{LogFormat, LoginEventSetting, Secret};
 
 /// Shorter secrets can be guessed; RFC 7518 §3.2 demands as much for HS256.
 const MIN_SECRET_BYTES: usize = 32;
@@ -79,6 +79,15 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err(format!("`{text}` is neither `on` nor `off`")),
+    }
+}
+
+pub(super) fn login_events(text: &str) -> Result<LoginEventSetting, String> {
+    match text {
+        "all" => Ok(LoginEventSetting::All),
+        "failures" => Ok(LoginEventSetting::Failures),
+        "off" => Ok(LoginEventSetting::Off),
+        _ => Err(format!("`{text}` is not supported: use all, failures or off")),
     }
 }
 

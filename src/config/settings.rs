@@ -96,6 +96,16 @@ pub struct PasswordSettings {
     pub min_score: u8,
 }
 
+/// Which logins become events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginEventSetting {
+    #[default]
+    All,
+    /// Failed ones.
+    Failures,
+    Off,
+}
+
 /// The first administrator.
 #[derive(Clone, Debug)]
 pub struct AdministratorSettings {

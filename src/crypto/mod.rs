@@ -8,6 +8,8 @@ mod pool;
 mod strength;
 mod token_keys;
 mod tokens;
+#[cfg(test)]
+pub(crate) use pool::test_settings;
 
 pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};

@@ -314,23 +314,25 @@ fn verify(
     Ok(Verification::Mismatch)
 }
 
+/// Settings with cheap hashes.
+#[cfg(test)]
+pub(crate) fn test_settings(queue: usize) -> PasswordSettings {
+    PasswordSettings {
+        memory_kib: 64,
+        iterations: 1,
+        parallelism: 1,
+        threads: 1,
+        queue,
+        min_length: 8,
+        min_score: 2,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const CLIENT: HashSource = HashSource::Client(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-
-    fn settings(queue: usize) -> PasswordSettings {
-        PasswordSettings {
-            memory_kib: 64,
-            iterations: 1,
-            parallelism: 1,
-            threads: 1,
-            queue,
-            min_length: 8,
-            min_score: 2,
-        }
-    }
 
     fn password(text: &str) -> Password {
         Password::new(text.to_owned())
@@ -342,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn pool_verifies_its_own_hashes() {
-        let pool = HashingPool::start(&settings(8), &Env::system()).unwrap();
+        let pool = HashingPool::start(&test_settings(8), &Env::system()).unwrap();
         let hash = pool.hash(password("correct horse"), CLIENT).await.unwrap();
         let verify = async |text: &str| pool.verify(password(text), hash.clone(), CLIENT).await.unwrap();
         assert_eq!(verify("correct horse").await, Verification::Match { is_outdated: false });
@@ -354,7 +356,7 @@ mod tests {
     #[tokio::test]
     async fn hashes_of_typed_bytes_and_other_costs_match_and_are_outdated() {
         let env = Env::system();
-        let pool = HashingPool::start(&settings(8), &env).unwrap();
+        let pool = HashingPool::start(&test_settings(8), &env).unwrap();
         let typed = "cafe\u{301} au lait";
         let costs = HashParameters { memory_kib: 64, iterations: 1, parallelism: 1 };
         let of_bytes = Argon2Hasher::new(costs).hash(typed.as_bytes(), &env.bytes()).unwrap();
@@ -375,7 +377,7 @@ mod tests {
 
     #[tokio::test]
     async fn wrong_passwords_cost_as_many_hashes_for_known_and_unknown_accounts() {
-        let pool = HashingPool::start(&settings(8), &Env::system()).unwrap();
+        let pool = HashingPool::start(&test_settings(8), &Env::system()).unwrap();
         let known = pool.hash(password("correct horse"), CLIENT).await.unwrap();
         for (typed, hashes) in [("wrong", 1), ("fals\u{E9}", 1), ("false\u{301}", 2)] {
             let before = count(&pool, &known);
@@ -388,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn full_queue_rejects_immediately() {
-        let costly = PasswordSettings { memory_kib: 16 * 1024, iterations: 8, ..settings(1) };
+        let costly = PasswordSettings { memory_kib: 16 * 1024, iterations: 8, ..test_settings(1) };
         let pool = HashingPool::start(&costly, &Env::system()).unwrap();
         let hash = |_| pool.hash(password("correct horse"), CLIENT);
         let all = futures::future::join_all((0..20).map(hash)).await;

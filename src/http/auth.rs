@@ -96,7 +96,7 @@ pub(crate) async fn sign_up(
         let password = NewPassword::new(password, &email, &username);
         let password_hash = hash_new_password(app, "password", password, admission.source).await?;
         drop(admission);
-        let registration = UserCommand::Register { email, username, password_hash };
+        let registration = UserCommand::Register { email, username, password_hash: Some(password_hash) };
         Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
     };
     let user = attempt.execute(UNAUTHENTICATED_SCOPE, register).await?;

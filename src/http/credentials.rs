@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use domain::{EmailAddress, MAX_PASSWORD_LENGTH, PasswordHash, UserCommand, UserId};
+use domain::{
+    EmailAddress, LoginFailure, MAX_PASSWORD_LENGTH, PasswordHash, SYSTEM_ACTOR, UserCommand, UserId,
+};
 use projections::UserRow;
 use store::key_store::ClaimHash;
 
@@ -13,9 +15,7 @@ use crate::crypto::{HashSource, HashingError, NewPassword, NewPasswordError, Pas
 use crate::http::api_error::{ApiError, Loc, ValidationError};
 use crate::http::password_client::PasswordClient;
 use crate::limits::LoginAttempt;
-
-/// Actor of what no person does.
-const SYSTEM: &str = "system";
+use crate::logins::FailedLogin;
 
 /// A password to verify for an account, which may not exist.
 struct Check<'a> {
@@ -27,7 +27,7 @@ struct Check<'a> {
     source: HashSource,
 }
 
-/// The active user with this e-mail address and password.
+/// The active user with this e-mail address and password, whose login is recorded.
 pub(crate) async fn authenticate(
     app: &Arc<App>,
     client: &PasswordClient,
@@ -37,23 +37,27 @@ pub(crate) async fn authenticate(
     let parsed = EmailAddress::parse(email).ok();
     // What is no e-mail address is limited as one that no user has.
     let key = parsed.as_ref().map_or_else(|| email.trim().to_lowercase(), EmailAddress::key);
-    let admission = client.admit(app)?;
     let account = app.services()?.store.keyed_hash("login-account", &[key.as_bytes()]);
-    let attempt = app.limits.accounts.begin(account).await.map_err(ApiError::TooManyFailures)?;
+    let admission = client.admit(app).inspect_err(|_| app.logins.refused(&account))?;
+    let attempt = app.limits.accounts.begin(account).await;
+    let attempt = attempt.inspect_err(|_| app.logins.refused(&account)).map_err(ApiError::TooManyFailures)?;
     let check = Check { app, client, password, account, source: admission.source };
     match check.find_and_verify(parsed).await {
         Ok((row, Verification::Match { is_outdated })) => {
             check.succeed(attempt, &row);
             if !row.is_active {
+                check.record_failure(row.id, LoginFailure::InactiveUser);
                 return Err(ApiError::InactiveLogin);
             }
-            if is_outdated {
-                check.rehash(&row);
+            check.record_success(row.id).await?;
+            if is_outdated && let Some(hash) = &row.password_hash {
+                check.rehash(row.id, hash.clone());
             }
             Ok(row)
         }
         Ok((row, Verification::Mismatch)) => {
             check.fail(attempt, Some(row.id));
+            check.record_failure(row.id, LoginFailure::WrongPassword);
             Err(ApiError::InvalidCredentials)
         }
         Err(ApiError::InvalidCredentials) => {
@@ -129,9 +133,12 @@ impl Check<'_> {
         row?.ok_or(ApiError::InvalidCredentials)
     }
 
-    /// A stored hash of an unknown algorithm matches no password, which is not disclosed.
+    /// A stored hash of an unknown algorithm matches no password, and neither does an absent one. Neither is
+    /// disclosed.
     async fn verify(&self, row: &UserRow) -> Result<Verification, HashingError> {
-        let hash = row.password_hash.clone();
+        let Some(hash) = row.password_hash.clone() else {
+            return self.verify_decoy().await.map(|()| Verification::Mismatch);
+        };
         match self.app.hashing.verify(self.password.clone(), hash, self.source).await {
             // Passwords of this length cannot be registered, so it is wrong. It costs the same nevertheless.
             Ok(_) if self.password.expose().chars().count() > MAX_PASSWORD_LENGTH => {
@@ -156,7 +163,7 @@ impl Check<'_> {
             && let Some(id) = user
         {
             self.watch_unlocks();
-            self.execute(SYSTEM.to_owned(), id, UserCommand::Lock);
+            self.execute(SYSTEM_ACTOR.to_owned(), id, UserCommand::Lock);
         }
     }
 
@@ -164,6 +171,26 @@ impl Check<'_> {
     fn succeed(&self, attempt: LoginAttempt, row: &UserRow) {
         if attempt.succeeded() {
             self.execute(row.id.stream(), row.id, UserCommand::Unlock);
+        }
+    }
+
+    fn record_failure(&self, user: UserId, reason: LoginFailure) {
+        self.app.logins.failed(FailedLogin {
+            account: self.account,
+            user,
+            reason,
+            client: self.client.login_client.clone(),
+            request_id: self.client.request_id.as_str().to_owned(),
+        });
+    }
+
+    /// A login that is answered is in the log: if it cannot be recorded, it fails.
+    async fn record_success(&self, user: UserId) -> Result<(), ApiError> {
+        let (commands, request_id) = (&self.app.services()?.logins, self.client.request_id.as_str());
+        let client = self.client.login_client.clone();
+        match self.app.logins.succeeded(commands, request_id, &self.account, user, client).await {
+            Err(error) if error.is_erased() => Err(ApiError::InvalidCredentials),
+            recorded => Ok(recorded?),
         }
     }
 
@@ -179,9 +206,8 @@ impl Check<'_> {
     }
 
     /// Replaces the hash by one with current costs.
-    fn rehash(&self, row: &UserRow) {
+    fn rehash(&self, id: UserId, previous: PasswordHash) {
         let (app, password, source) = (Arc::clone(self.app), self.password.clone(), self.source);
-        let (id, previous) = (row.id, row.password_hash.clone());
         let context = CommandContext::new(id.stream(), self.client.request_id.as_str());
         self.app.spawn(async move {
             let password_hash = match app.hashing.hash(password, source).await {

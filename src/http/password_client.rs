@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
+use domain::{Erasable, LoginClient, UserAgent};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api_error::ApiError;
@@ -37,6 +40,8 @@ pub(crate) struct PasswordClient {
     /// `None` if the connection is that of a trusted proxy, which many clients share.
     connection: Option<ConnectionShare>,
     pub(crate) request_id: RequestId,
+    /// The same for people who look at their logins.
+    pub(crate) login_client: LoginClient,
 }
 
 /// A request that its client may make now.
@@ -76,6 +81,14 @@ impl FromRequestParts<HttpState> for PasswordClient {
             address: address.map_or(ClientAddress::UNKNOWN, ClientAddress::of),
             connection: parts.extensions.get().cloned().filter(|_| is_direct),
             request_id: RequestId::of(&parts.extensions),
+            login_client: LoginClient {
+                address: address.map(Erasable::Known),
+                user_agent: user_agent(&parts.headers).map(Erasable::Known),
+            },
         })
     }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<UserAgent> {
+    UserAgent::from_untrusted(&String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes()))
 }

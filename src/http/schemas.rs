@@ -18,8 +18,8 @@ use super::webhooks::deliveries::Attempt;
 use crate::cloud_event::CloudEvent;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
-    DayStats, FieldChange, OwnedWebhook, PersonalRecord, Stats, StoredPassword, UserAction, UserAt,
-    UserChange,
+    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
+    UserAction, UserAt, UserChange,
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};
 
@@ -151,17 +151,38 @@ schemas! {
         required("erased", boolean("Always true.")),
     }
     PersonalRecord = "PersonalRecord", "All data stored about one person.",
-        [UserAt, StoredPassword, UserChange, UserAction, OwnedWebhook], {
+        [UserAt, StoredPassword, UserChange, UserAction, LoginRecord, OwnedWebhook], {
         required("exported_at", time("When the export was created: RFC 3339, UTC.")),
         required("position", integer("The export covers the log up to this position.")),
         required("account", nullable_reference("ShownUser", "The account; null if it is erased.")),
         required("password",
-            nullable_reference("KeptPassword", "How the password is stored; null if it is erased.")),
+            nullable_reference("KeptPassword", "How the password is stored; null if it is erased, or if there is none yet.")),
         required("events", list("UserChange",
             "The events of the account, oldest first. Actors other than the person are reduced to their \
              kind:\n`administrator`, `token`, `operator` or `system`.")),
         required("acts", list("Act", "What the person did to other accounts or to the service.")),
+        required("logins", list("LoginRecord", "The person's logins, oldest first.")),
         required("webhooks", list("HeldWebhook", "The person's webhooks.")),
+    }
+    LoginPage = "LoginPage", "A page of the logins of a user.", [LoginRecord], {
+        required("logins", list("LoginRecord", "Newest first.")),
+        optional("next", integer("The next page's `before`; left out of the last page.")),
+    }
+    LoginRecord = "LoginRecord", "A login, or failed logins of up to 15 minutes without one.", [], {
+        required("number", integer("Counted from 1 for each user.")),
+        required("position", integer("The event's position in the log.")),
+        required("at", time("When: RFC 3339, UTC.")),
+        required("succeeded", boolean("Whether the user logged in.")),
+        optional("failures", integer(
+            "Of a success: how many attempts failed before, since the last success or `count`.")),
+        optional("reason", one_of(["wrong_password", "inactive_user"],
+            "Of a failure: the password was wrong, or right and the user deactivated.")),
+        optional("count", integer(
+            "How many attempts failed, once none has for 15 minutes. Left out of the first failure.")),
+        required("address", nullable(string("Where from; null if it is unknown or was erased."))),
+        required("user_agent",
+            nullable(string("What the client calls itself; null if it is unknown or was erased."))),
+        required("request_id", string("The id of the request, as in the logs.")),
     }
     StoredPassword = "KeptPassword", "How the password is stored.", [], {
         required("hash", string(
@@ -198,6 +219,7 @@ schemas! {
         required("reactivated", integer("Users who were reactivated.")),
         required("erased", integer("Users who were erased.")),
         required("active", integer("Users who were active at the end of the day.")),
+        required("logins", integer("Logins that succeeded, if they are recorded.")),
     }
     ProjectionStatus = "ProjectionStatus", "A read model and its versions.", [VersionStatus], {
         required("name", string("The name of the read model.")),

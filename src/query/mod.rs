@@ -2,9 +2,11 @@
 //! read only for the head of the log, the projection lag and the past (`history`).
 
 mod history;
+mod logins;
 pub mod projections;
 mod stats;
 mod time;
+mod user_search;
 mod users;
 mod webhooks;
 
@@ -12,8 +14,10 @@ pub use history::{
     AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
     StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
+pub use logins::{LoginPage, LoginQueries, LoginRecord};
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
+pub use user_search::{InvalidCursor, SearchCursor, UserPage, UserSearch};
 pub use users::UserQueries;
 pub use webhooks::WebhookQueries;
 
@@ -24,8 +28,8 @@ use ::projections::Projection;
 use domain::{ClaimKind, UserId, WebhookEvent, WebhookId};
 use serde_json::Value;
 use store::{
-    Claim, ClaimChange, EventStore, Position, ReadModelStore, Row, RowPage, StoreError, StoredEvent,
-    StreamId, Table,
+    Claim, ClaimChange, EventStore, Position, PrefixQuery, ReadModelStore, Row, RowPage, StoreError,
+    StoredEvent, StreamId, Table,
 };
 
 /// How long a request waits for a projection to catch up.
@@ -54,6 +58,8 @@ enum RowsQuery<'a> {
     Find { column: &'static str, text: &'a str },
     /// By ascending key after `after`.
     Page { after: Option<&'a str>, limit: usize },
+    /// Those whose column begins with a text.
+    Prefix(&'a PrefixQuery),
 }
 
 /// The rows of one read model, and their freshness.
@@ -80,6 +86,7 @@ impl ReadModel {
             let page = match query {
                 RowsQuery::Find { column, text } => self.rows.find(&table, column, text).await?,
                 RowsQuery::Page { after, limit } => self.rows.row_page(&table, after, limit).await?,
+                RowsQuery::Prefix(query) => self.rows.prefix_page(&table, query).await?,
             };
             // Rows of a table that was dropped from outside are not trusted.
             if self.store.progress().dropped.contains(&table.name) {
@@ -190,6 +197,10 @@ pub fn claim_change(event: &StoredEvent) -> Result<ClaimChange, String> {
         let owner = owner.transpose().map_err(|error| error.to_string())?;
         let take = event_codec::slot_claim_taken(&event).into_iter().collect();
         return Ok(ClaimChange { take, erases: event.erases(), owner, ..ClaimChange::default() });
+    }
+    if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
+        event_codec::decode_login_event(event).map_err(|error| error.to_string())?;
+        return Ok(ClaimChange::default());
     }
     if UserId::from_stream(event.envelope.stream.as_str()).is_none() {
         return Ok(ClaimChange::default());

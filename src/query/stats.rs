@@ -36,6 +36,8 @@ pub struct DayStats {
     pub erased: i64,
     /// At the end of the day.
     pub active: i64,
+    /// Successful ones.
+    pub logins: i64,
 }
 
 #[derive(Clone)]
@@ -88,14 +90,15 @@ impl StatsQueries {
 
 impl Stats {
     fn add(&mut self, day: DayRow, wanted: impl Fn(&str) -> bool) {
-        let DayRow { day, registered, deactivated, reactivated, erased, active_change, position: _ } = day;
+        let DayRow { day, registered, deactivated, reactivated, erased, active_change, logins, position: _ } =
+            day;
         self.registered += registered;
         self.active += active_change;
         self.erased += erased;
         self.deactivated = self.registered - self.active - self.erased;
         if wanted(&day) {
             let active = self.active;
-            self.days.push(DayStats { day, registered, deactivated, reactivated, erased, active });
+            self.days.push(DayStats { day, registered, deactivated, reactivated, erased, active, logins });
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use domain::{ClaimKind, EmailAddress, UserId};
+use domain::{ClaimKind, EmailAddress, UserId, Username};
 use projections::users::lookup;
 use projections::{UserLookup, UserRow, Users};
 use store::{Claim, Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError};
@@ -15,7 +15,7 @@ use super::{QueryError, ReadModel, RowsQuery};
 const MAX_ATTEMPTS: usize = 3;
 
 #[derive(Clone)]
-pub struct UserQueries(ReadModel);
+pub struct UserQueries(pub(super) ReadModel);
 
 impl UserQueries {
     pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
@@ -50,6 +50,11 @@ impl UserQueries {
         self.find_or_confirm_absent(&UserKey::Email(email.key())).await
     }
 
+    /// The user of that username. `None` is certain: the rows include the head of the log.
+    pub(crate) async fn by_username(&self, username: &Username) -> Result<Option<UserRow>, QueryError> {
+        self.find_or_confirm_absent(&UserKey::Username(username.key())).await
+    }
+
     /// At most `limit` users by ascending id, above `after`.
     ///
     /// # Errors
@@ -59,6 +64,12 @@ impl UserQueries {
         let query = RowsQuery::Page { after: after.as_deref(), limit };
         let (_, page) = self.0.read_complete(query).await?;
         page.rows.iter().map(parse_row).collect()
+    }
+
+    /// Waits until the rows include everything that is committed now.
+    pub(crate) async fn wait_for_head(&self) -> Result<(), QueryError> {
+        let head = self.0.store.head().await?.position;
+        self.0.wait_until_projected(head).await
     }
 
     /// Waits until the rows include `position`, which the caller has seen in an earlier response
@@ -104,20 +115,21 @@ impl UserQueries {
     }
 
     /// Rows alone do not prove that a user does not exist: the row may have been deleted in the database. The
-    /// claim in the log names the user of an e-mail address.
+    /// claim in the log names the user of an e-mail address or username.
     async fn check_absent(&self, key: &UserKey, until: Position) -> Result<(), QueryError> {
         let id = match key {
-            UserKey::Id(id) => id.clone(),
-            UserKey::Email(email) => {
-                let claim = Claim { kind: ClaimKind::Email.as_str(), value: email.clone() };
-                let owner = self.0.store.claim_owners(&[claim]).await?.into_iter().next().flatten();
-                match owner.and_then(|stream| UserId::from_stream(stream.as_str())) {
-                    Some(owner) => owner.to_string(),
-                    None => return Ok(()),
-                }
-            }
+            UserKey::Id(id) => Some(id.clone()),
+            UserKey::Email(email) => self.claim_owner(ClaimKind::Email, email).await?,
+            UserKey::Username(username) => self.claim_owner(ClaimKind::Username, username).await?,
         };
+        let Some(id) = id else { return Ok(()) };
         self.0.check_absent(&id, until).await
+    }
+
+    async fn claim_owner(&self, kind: ClaimKind, value: &str) -> Result<Option<String>, QueryError> {
+        let claim = Claim { kind: kind.as_str(), value: value.to_owned() };
+        let owner = self.0.store.claim_owners(&[claim]).await?.into_iter().next().flatten();
+        Ok(owner.and_then(|stream| UserId::from_stream(stream.as_str())).map(|id| id.to_string()))
     }
 
     /// The row, which misses no event of its user, and the checkpoint of the rows.
@@ -125,6 +137,7 @@ impl UserQueries {
         let (column, text) = match key {
             UserKey::Id(id) => ("id", id),
             UserKey::Email(email) => ("email_key", email),
+            UserKey::Username(username) => ("username_key", username),
         };
         for _ in 0..MAX_ATTEMPTS {
             let confirmation = self.0.store.confirm_head().await?;
@@ -144,9 +157,11 @@ enum UserKey {
     Id(String),
     /// Normalised.
     Email(String),
+    /// Normalised.
+    Username(String),
 }
 
-fn parse_row(row: &Row) -> Result<UserRow, QueryError> {
+pub(super) fn parse_row(row: &Row) -> Result<UserRow, QueryError> {
     UserRow::from_row(row)
         .map_err(|error| StoreError::from(Corruption::invalid("a row of `users`", error)).into())
 }

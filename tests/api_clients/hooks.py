@@ -148,6 +148,9 @@ def aim_query(case, path):
     for name in ["after", "from", "to", "as_of"]:
         if is_number(case.query.get(name)):
             case.query[name] = bounded(case.query[name])
+    # What a page of users begins with comes from the page before.
+    if path == "/users":
+        case.query.pop("after", None)
     if path == "/log/consistency" and {"from", "to"} <= case.query.keys():
         case.query["from"], case.query["to"] = sorted([case.query["from"], case.query["to"]])
     # A long poll would be held for that long.
@@ -182,6 +185,9 @@ def aim_body(case, label):
         # Other fields are ignored, but some of their names cannot be sent in a multipart form (RFC 7578 §4.2).
         for name in body.keys() - {"username", "password", "grant_type", "scope", "client_id", "client_secret"}:
             del body[name]
+    elif label == "POST /users":
+        body["email"] = f"{next(numbers)}{body['email']}"
+        body["username"] = visible(body["username"])
     elif label == "PATCH /users/me":
         body["current_password"] = PASSWORD
         if isinstance(body.get("email"), str):

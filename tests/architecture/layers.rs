@@ -7,7 +7,7 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 12] = [
+const FOLDERS: [(&str, &[&str]); 13] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),
@@ -15,10 +15,11 @@ const FOLDERS: [(&str, &[&str]); 12] = [
     ("limits", &[]),
     ("command", &["authority"]),
     ("query", &[]),
+    ("logins", &["command", "config", "limits"]),
     ("export", &["cloud_event"]),
     ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
-    ("app", &["command", "config", "crypto", "limits", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "query", "webhooks"]),
+    ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
+    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
     (
         "cli",
         &[
@@ -37,7 +38,7 @@ const FOLDERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 22] = [
+const LIBRARIES: [(&str, &[&str]); 24] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -54,6 +55,8 @@ const LIBRARIES: [(&str, &[&str]); 22] = [
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
     ("argon2", &["crypto"]),
+    ("zxcvbn", &["crypto"]),
+    ("rpassword", &["cli"]),
     ("governor", &["limits"]),
     ("jsonwebtoken", &["config", "crypto"]),
     ("csv", &["export"]),

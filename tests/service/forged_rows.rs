@@ -121,7 +121,7 @@ async fn database_without_codes(store: &Store) -> String {
     let registration = UserCommand::Register {
         email: EmailAddress::parse("old@example.com").unwrap(),
         username: Username::parse("old").unwrap(),
-        password_hash: PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap()),
     };
     let user =
         UserCommands::new(events.clone(), env.clone()).register("r", None, registration).await.unwrap();

@@ -37,6 +37,7 @@ mod locked_database;
 mod log;
 mod login;
 mod login_errors;
+mod logins;
 mod malformed_requests;
 mod metrics;
 mod migration;
@@ -57,6 +58,7 @@ mod signing_keys;
 mod signup;
 mod signup_errors;
 mod stats;
+mod support_desk;
 mod webhooks;
 
 mod binary;

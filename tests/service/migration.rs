@@ -40,7 +40,7 @@ fn sign_up(hash: &str) -> UserCommand {
     UserCommand::Register {
         email: EmailAddress::parse("old@example.com").unwrap(),
         username: Username::parse("old").unwrap(),
-        password_hash: PasswordHash::new(hash.to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new(hash.to_owned()).unwrap()),
     }
 }
 
@@ -50,7 +50,7 @@ async fn register_without_skeleton(app: &TestApp, id: UserId, email: &str, usern
     let event = UserEvent::UserRegistered {
         email: Erasable::Known(email.clone()),
         username: Erasable::Known(username.clone()),
-        password_hash: Erasable::Known(PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap()),
+        password_hash: Some(Erasable::Known(PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap())),
     };
     let new = event_codec::new_event(&store::Env::system(), event.encode());
     let stream = StreamId::new(id.stream()).unwrap();

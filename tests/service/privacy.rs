@@ -13,7 +13,7 @@ on_both_stores! {
 }
 
 /// Personal values that occur nowhere else.
-const MARKERS: [&str; 7] = [
+const MARKERS: [&str; 8] = [
     "zyxmailmarker",
     "zyxnamemarker",
     "zyxpasswordmarker",
@@ -21,12 +21,17 @@ const MARKERS: [&str; 7] = [
     "zyxkeymarker",
     "zyxtokenmarker",
     "zyxwordsmarker",
+    "zyxagentmarker",
 ];
+
+fn with_logins(settings: &mut aegis::config::Settings) {
+    settings.login_events = aegis::config::LoginEventSetting::All;
+}
 
 /// Uses every feature that accepts personal values: sign-up, login, rejections, deactivation with a reason.
 async fn use_every_feature(app: &TestApp) {
     let admin = app.admin().await;
-    let [mail, name, password, reason, key, token, words] = MARKERS;
+    let [mail, name, password, reason, key, token, words, agent] = MARKERS;
     let email = format!("{mail}@example.com");
     let body = json!({"email": email, "username": name, "password": password});
     let sign_up = app.post("/auth/signup").header("Idempotency-Key", key).json(&body);
@@ -39,7 +44,10 @@ async fn use_every_feature(app: &TestApp) {
         .expect(422);
     app.post("/auth/signup").body("application/json", format!("{{{body}")).send().await.expect(422);
     app.post("/auth/signup").body("text/plain", body.to_string()).send().await.expect(422);
-    app.log_in(&email, password).await.expect(200);
+    let form = [("username", email.as_str()), ("password", password)];
+    let login = || app.post("/auth/login/access-token").header("User-Agent", agent);
+    login().form(&form).send().await.expect(200);
+    login().form(&[form[0], ("password", "wrong")]).send().await.expect(400);
     app.log_in(&email, &format!("{password}!")).await.expect(400);
     app.log_in(name, password).await.expect(400);
     app.get(&format!("/nothing/{email}?password={password}")).send().await.expect(404);
@@ -58,7 +66,7 @@ async fn use_every_feature(app: &TestApp) {
 }
 
 async fn personal_data_is_stored_in_plain_text_only_in_user_rows(store: Store) {
-    let app = TestApp::start(store.clone()).await;
+    let app = TestApp::start_with(store.clone(), with_logins).await;
     use_every_feature(&app).await;
     let dumped = dump(&store).await;
     let users = "users_1";
@@ -85,7 +93,7 @@ async fn personal_data_is_stored_in_plain_text_only_in_user_rows(store: Store) {
 }
 
 async fn personal_data_is_never_logged(store: Store) {
-    let app = TestApp::start(store).await;
+    let app = TestApp::start_with(store, with_logins).await;
     use_every_feature(&app).await;
     let logs = captured_logs();
     assert!(logs.contains("request_id"), "nothing was captured: {logs}");

@@ -139,7 +139,7 @@ async fn rebuild_admits_no_deactivated_user_and_hides_no_user(store: Store) {
     let others = (0..700).map(|number| UserCommand::Register {
         email: EmailAddress::parse(&format!("other{number}@example.com")).unwrap(),
         username: Username::parse(&format!("other{number}")).unwrap(),
-        password_hash: password_hash.clone(),
+        password_hash: Some(password_hash.clone()),
     });
     let users = &app.services().users;
     for done in join_all(others.map(|other| users.register("test", None, other))).await {

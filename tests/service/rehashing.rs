@@ -75,7 +75,7 @@ async fn hash_of_the_legacy_service_is_replaced(store: Store) {
     let registration = UserCommand::Register {
         email: EmailAddress::parse("old@example.com").unwrap(),
         username: Username::parse("old").unwrap(),
-        password_hash: PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new(LEGACY_PASSWORD_HASH.to_owned()).unwrap()),
     };
     let done = app.services().users.register("test", None, registration).await.unwrap();
     app.services().user_rows.wait_until_visible(done.position.unwrap()).await;

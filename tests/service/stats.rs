@@ -1,5 +1,6 @@
 //! `GET /stats`: numbers of users and daily figures.
 
+use aegis::config::LoginEventSetting;
 use domain::{Role, UserCommand};
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ fn totals(stats: &Value) -> [i64; 4] {
 }
 
 async fn daily_numbers_match_the_log(store: Store) {
-    let app = TestApp::start(store).await;
+    let app = TestApp::start_with(store, |settings| settings.login_events = LoginEventSetting::All).await;
     app.clock.set("2031-03-01T23:59:59Z".parse().unwrap());
     let auditor = app.user_with(Role::Auditor).await;
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
@@ -34,7 +35,7 @@ async fn daily_numbers_match_the_log(store: Store) {
     assert_eq!((totals(&all), &all["position"]), ([4, 3, 1, 0], &json!(head)), "{all}");
     let day = |day: &str, registered: u64, deactivated: u64, reactivated: u64, active: u64| {
         json!({"day": day, "registered": registered, "deactivated": deactivated, "reactivated": reactivated,
-            "erased": 0, "active": active})
+            "erased": 0, "active": active, "logins": registered})
     };
     let (first, second) = (day("2031-03-01", 3, 1, 0, 2), day("2031-03-02", 1, 1, 1, 3));
     assert_eq!(all["days"], json!([first, second]));

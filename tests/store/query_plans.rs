@@ -6,14 +6,22 @@ use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use store::conformance::harness::build_append;
 use store::{
-    Append, Column, ColumnKind, EventQuery, ExpectedVersion, NewEvent, Position, StreamId, StreamWrite,
-    Table, TableSchema,
+    Append, Column, ColumnKind, EventQuery, ExpectedVersion, NewEvent, Position, PrefixQuery,
+    ProjectionCheckpoint, RowChange, StreamId, StreamWrite, Table, TableSchema,
 };
 
 use crate::support::MongoFixture;
 
 static THINGS: TableSchema =
     TableSchema { columns: &[Column { name: "id", kind: ColumnKind::Text }], indexes: &[] };
+
+static LABELLED: TableSchema = TableSchema {
+    columns: &[
+        Column { name: "id", kind: ColumnKind::Text },
+        Column { name: "label", kind: ColumnKind::Text },
+    ],
+    indexes: &["label"],
+};
 
 /// Number of events of each kind; queries ask for fewer.
 const MANY: usize = 60;
@@ -82,6 +90,48 @@ async fn queries_use_an_index_without_sorting() {
         database.run_command(doc! { "profile": 2 }).await.unwrap();
     }
     database.run_command(doc! { "profile": 0 }).await.unwrap();
+}
+
+/// Rows are found by the beginning of a text in an index, in its order, and no others are examined.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_prefix_are_read_from_an_index_in_order() {
+    let mongo = MongoFixture::shared().await;
+    let process = mongo.process("projector").await;
+    let table = Table::of("labelled", 1, &LABELLED);
+    process.rows().prepare(&table).await.unwrap();
+    process.rows().index(&table).await.unwrap();
+    let changes = (0..MANY).map(|number| {
+        let (id, label) =
+            (number.to_string(), format!("{}{number:02}", if number % 2 == 0 { "even" } else { "odd" }));
+        let row = [("id".to_owned(), id.as_str().into()), ("label".to_owned(), label.into())];
+        RowChange { key: id, row: Some(row.into_iter().collect()), existed: false }
+    });
+    let (from, to) = (ProjectionCheckpoint::default(), ProjectionCheckpoint::default());
+    let to = ProjectionCheckpoint { position: Position::new(1), ..to };
+    process.rows().apply(&table, from, to, changes.collect()).await.unwrap();
+    let database = mongodb::Client::with_uri_str(&mongo.url).await.unwrap().database(&mongo.database);
+    let profile = database.collection::<Document>("system.profile");
+    for (prefix, after, found) in [
+        ("odd", None, LIMIT),
+        ("odd", Some("odd41"), MANY.div_ceil(2) - 21),
+        ("even0", None, 5),
+        ("x", None, 0),
+    ] {
+        database.run_command(doc! { "profile": 2 }).await.unwrap();
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let query = PrefixQuery { column: "label", prefix, after, limit: LIMIT };
+        let rows = process.rows().prefix_page(&table, &query).await.unwrap().rows;
+        assert_eq!(rows.len(), found, "{query:?}");
+        let of_rows = doc! { "ns": mongo.namespace("labelled_1"), "op": "query" };
+        let mut profiles: Vec<_> = profile.find(of_rows).await.unwrap().try_collect().await.unwrap();
+        let entry = profiles.pop().expect("the profiler recorded the query");
+        let number = |name: &str| usize::try_from(entry.get_i32(name).unwrap()).unwrap();
+        assert_eq!(entry.get_str("planSummary").unwrap(), "IXSCAN { label: 1 }", "{query:?}");
+        assert!(!entry.contains_key("hasSortStage"), "{query:?} is sorted: {entry}");
+        assert_eq!((number("docsExamined"), number("keysExamined") <= found + 1), (found, true), "{entry}");
+        database.run_command(doc! { "profile": 0 }).await.unwrap();
+        profile.drop().await.unwrap();
+    }
 }
 
 /// A process that opens its change stream polls once, and reads only the checkpoints of tables in use.

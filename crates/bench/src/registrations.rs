@@ -217,7 +217,7 @@ impl UserGenerator {
                 .map_err(|fault| invalid(fault.to_string()))?,
             username: Username::parse(&format!("User {number}"))
                 .map_err(|fault| invalid(fault.to_string()))?,
-            password_hash: PasswordHash::from_stored(PASSWORD_HASH),
+            password_hash: Some(PasswordHash::from_stored(PASSWORD_HASH)),
         })
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crate::login::LoginEvent;
 use crate::system::{SYSTEM_STREAM, SystemEvent};
 use crate::user::UserEvent;
 use crate::value::{Role, UserId, WebhookId};
@@ -10,6 +11,8 @@ use crate::webhook::WebhookEvent;
 
 /// The roles whose holders may own webhooks.
 pub const WEBHOOK_OWNER_ROLES: &[Role] = &[Role::Admin, Role::Subscriber];
+/// The actor of what no person does.
+pub const SYSTEM_ACTOR: &str = "system";
 const ADMIN: &[Role] = &[Role::Admin];
 const OPERATOR: &[Role] = &[Role::Admin, Role::Operator];
 const NONE: &[Role] = &[];
@@ -28,6 +31,9 @@ pub fn required_roles(
     if UserId::from_stream(stream) == Some(actor) && !only_by_administrators.contains(&event_type) {
         return NONE;
     }
+    if UserId::from_logins_stream(stream) == Some(actor) && event_type == LoginEvent::SUCCEEDED {
+        return NONE;
+    }
     if stream == SYSTEM_STREAM && event_type == SystemEvent::PROJECTION_EVENT_SKIPPED {
         return OPERATOR;
     }
@@ -37,6 +43,14 @@ pub fn required_roles(
         Some(owner) if owner == actor => WEBHOOK_OWNER_ROLES,
         _ => ADMIN,
     }
+}
+
+/// Whether an actor of any kind may append an event of that type to a stream of logins: users log in, and the
+/// service records failures. No role permits to write down the logins of others.
+#[must_use]
+pub fn may_record_login(actor: &str, user: UserId, event_type: &str) -> bool {
+    actor == SYSTEM_ACTOR && event_type == LoginEvent::FAILED
+        || event_type == LoginEvent::SUCCEEDED && UserId::from_stream(actor) == Some(user)
 }
 
 /// Whether an actor who holds these roles may append an event of that type to a stream.
@@ -204,6 +218,26 @@ mod tests {
         assert!(!Authority::default().permits(ada, "webhook-1", "WebhookResumed", Some(ada)));
         assert!(Authority::default().permits(ada, "webhook-1", "WebhookDeleted", Some(ada)));
         assert!(granted(eve, Role::Admin).permits(eve, "webhook-1", "WebhookDeleted", Some(ada)));
+    }
+
+    #[test]
+    fn logins_are_recorded_by_the_user_and_the_service() {
+        let (ada, eve) = (user(1), user(2));
+        for (actor, event_type, permitted) in [
+            (ada.stream(), "LoginSucceeded", true),
+            (ada.stream(), "LoginFailed", false),
+            (eve.stream(), "LoginSucceeded", false),
+            (eve.stream(), "LoginFailed", false),
+            ("system".to_owned(), "LoginSucceeded", false),
+            ("system".to_owned(), "LoginFailed", true),
+            ("operator:eve".to_owned(), "LoginFailed", false),
+        ] {
+            assert_eq!(may_record_login(&actor, ada, event_type), permitted, "{actor} {event_type}");
+        }
+        let nothing = Authority::default();
+        assert!(nothing.permits(ada, &ada.logins_stream(), "LoginSucceeded", None));
+        assert!(!nothing.permits(ada, &eve.logins_stream(), "LoginSucceeded", None));
+        assert!(!nothing.permits(ada, &ada.logins_stream(), "LoginFailed", None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The event types of all aggregates, as stored.
 
+use crate::login::LoginEvent;
 use crate::system::SystemEvent;
 use crate::upcast::UPCASTERS;
 use crate::user::UserEvent;
@@ -17,7 +18,8 @@ pub fn known_event_types() -> impl Iterator<Item = &'static str> {
 }
 
 fn newest_schemas() -> impl Iterator<Item = (&'static str, u32)> {
-    let types = UserEvent::TYPES.iter().chain(WebhookEvent::TYPES).chain(SystemEvent::TYPES);
+    let types =
+        [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES, LoginEvent::TYPES].into_iter().flatten();
     let current = types.map(|event_type| (*event_type, UPCASTERS.newest(event_type)));
     current.chain(UPCASTERS.renamed.iter().map(|renamed| (renamed.stored, renamed.last_schema)))
 }
@@ -62,7 +64,7 @@ mod tests {
     fn upcasters_belong_to_known_types_once() {
         let mut types: Vec<_> = known_schemas().map(|(event_type, _)| event_type).collect();
         types.dedup();
-        let current = [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES].concat();
+        let current = [UserEvent::TYPES, WebhookEvent::TYPES, SystemEvent::TYPES, LoginEvent::TYPES].concat();
         let renamed: Vec<_> = UPCASTERS.renamed.iter().map(|renamed| renamed.stored).collect();
         assert_eq!(types, [current.clone(), renamed].concat());
         assert!(UPCASTERS.renamed.iter().all(|renamed| current.contains(&renamed.current)));

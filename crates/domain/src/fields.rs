@@ -97,6 +97,16 @@ impl Fields<'_> {
         if self.flag(flag)? { self.personal(field, read).map(Some) } else { Ok(None) }
     }
 
+    /// A personal text that is present if its flag `has_<field>` is set, parsed by `parse`.
+    pub(crate) fn optional_parsed_personal<T, E>(
+        &self,
+        flag: &'static str,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<Erasable<T>>, DecodeError> {
+        if self.flag(flag)? { self.parsed_personal(field, parse).map(Some) } else { Ok(None) }
+    }
+
     fn text_in<'m>(&self, map: &'m Map<String, Value>, field: &'static str) -> Result<&'m str, DecodeError> {
         self.value(map, field)?.as_str().ok_or_else(|| self.error(DecodeProblem::IllTyped { field }))
     }

@@ -10,9 +10,10 @@
 //! 3. [`system`]: the stream of the whole deployment: the active administrators, the last of whom cannot be
 //!    removed, and the events that projections skip;
 //! 4. [`webhook`]: the webhook aggregate;
-//! 5. [`authority`]: which roles an actor needs for an event, and which ones users hold;
-//! 6. [`payload`]: the stored form of an event, with personal data separated;
-//! 7. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
+//! 5. [`login`]: the logins of a user;
+//! 6. [`authority`]: which roles an actor needs for an event, and which ones users hold;
+//! 7. [`payload`]: the stored form of an event, with personal data separated;
+//! 8. `upcast`: upcasters: how events of earlier releases are converted to the current layout.
 //!
 //! The functions `decide`, `evolve` and `fold` exist once per aggregate and are called by its name:
 //! `user::decide`, `system::evolve`. All types are re-exported at the root of the crate.
@@ -22,6 +23,7 @@
 pub mod authority;
 mod event_types;
 mod fields;
+pub mod login;
 pub mod payload;
 pub mod system;
 mod upcast;
@@ -32,8 +34,13 @@ pub mod webhook;
 #[cfg(test)]
 mod samples;
 
-pub use authority::{Authority, WEBHOOK_OWNER_ROLES, is_permitted, required_roles};
+pub use authority::{
+    Authority, SYSTEM_ACTOR, WEBHOOK_OWNER_ROLES, is_permitted, may_record_login, required_roles,
+};
 pub use event_types::{current_event_type, known_event_types, known_schemas, stored_event_types};
+pub use login::{
+    LatestLogin, LoginClient, LoginCommand, LoginEvent, LoginFailure, SPELL_TIMEOUT, UnknownLoginFailure,
+};
 pub use payload::{DecodeError, DecodeProblem, EventPayload};
 pub use system::{
     AdministratorChange, LastAdministrator, SYSTEM_STREAM, Skip, System, SystemEvent, administrator_change,
@@ -41,11 +48,12 @@ pub use system::{
 pub use user::{Account, ClaimKind, Rejection, User, UserCommand, UserEvent};
 pub use value::{
     EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,
-    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_USERNAME_LENGTH,
-    MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash, PasswordPolicy, Reason,
-    ReasonError, RestrictionLevel, Role, SKELETON_RULES, UnknownErasureReason, UnknownRestrictionLevel,
-    UnknownRole, UserId, UserIdError, Username, UsernameError, UsernamePolicy, WEBHOOK_SECRET_OCTETS,
-    WebhookId, WebhookIdError, WebhookSecret, WebhookSecretError, WebhookUrl, WebhookUrlError,
+    MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_USER_AGENT_LENGTH,
+    MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash,
+    PasswordPolicy, Reason, ReasonError, RestrictionLevel, Role, SKELETON_RULES, SearchTerm,
+    UnknownErasureReason, UnknownRestrictionLevel, UnknownRole, UserAgent, UserId, UserIdError, Username,
+    UsernameError, UsernamePolicy, WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret,
+    WebhookSecretError, WebhookUrl, WebhookUrlError,
 };
 pub use webhook::{
     ActiveWebhook, MAX_QUEUED_REPLAYS, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent,

@@ -8,10 +8,11 @@ use proptest::test_runner::Config;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::login::{LoginClient, LoginEvent, LoginFailure};
 use crate::payload::EventPayload;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.
@@ -72,13 +73,13 @@ pub(crate) fn registered() -> UserEvent {
     UserEvent::UserRegistered {
         email: Erasable::Known(ada()),
         username: Erasable::Known(ada_username()),
-        password_hash: Erasable::Known(hash()),
+        password_hash: Some(Erasable::Known(hash())),
     }
 }
 
 /// The command that registers Ada.
 pub(crate) fn register() -> UserCommand {
-    UserCommand::Register { email: ada(), username: ada_username(), password_hash: hash() }
+    UserCommand::Register { email: ada(), username: ada_username(), password_hash: Some(hash()) }
 }
 
 /// The time of Ada's registration in another system.
@@ -178,13 +179,13 @@ pub(crate) fn moment() -> impl Strategy<Value = Moment> {
 
 /// Any new event of a user.
 pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
-    let registered = (email(), username(), password_hash()).prop_map(|(email, username, hash)| {
-        UserEvent::UserRegistered {
+    let hash = proptest::option::of(password_hash());
+    let registered =
+        (email(), username(), hash).prop_map(|(email, username, hash)| UserEvent::UserRegistered {
             email: Erasable::Known(email),
             username: Erasable::Known(username),
-            password_hash: Erasable::Known(hash),
-        }
-    });
+            password_hash: hash.map(Erasable::Known),
+        });
     let imported = (email(), username(), password_hash(), any::<bool>(), moment()).prop_map(
         |(email, username, hash, is_active, created_at)| UserEvent::UserImported {
             email: Erasable::Known(email),
@@ -217,11 +218,36 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
     ]
 }
 
+/// Where a login came from.
+pub(crate) fn login_client() -> LoginClient {
+    LoginClient {
+        address: Some(Erasable::Known("2001:db8::7".parse().unwrap())),
+        user_agent: UserAgent::from_untrusted("curl/8.5.0").map(Erasable::Known),
+    }
+}
+
+/// Any new event of a user's logins.
+pub(crate) fn login_event() -> impl Strategy<Value = LoginEvent> {
+    let client =
+        (proptest::option::of(any::<std::net::IpAddr>()), "\\PC{0,300}").prop_map(|(address, text)| {
+            let user_agent = UserAgent::from_untrusted(&text).map(Erasable::Known);
+            LoginClient { address: address.map(Erasable::Known), user_agent }
+        });
+    let reason = select(vec![LoginFailure::WrongPassword, LoginFailure::InactiveUser]);
+    (client, reason, proptest::option::of(0..1_u64 << 53), any::<bool>()).prop_map(
+        |(client, reason, count, succeeded)| match count {
+            Some(failures) if succeeded => LoginEvent::LoginSucceeded { failures, client },
+            count => LoginEvent::LoginFailed { reason, count, client },
+        },
+    )
+}
+
 /// Any command; those that add or remove administrators are more frequent.
 pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
     let role = || prop_oneof![Just(Role::Admin), role()];
     prop_oneof![
         Just(register()),
+        Just(UserCommand::Register { email: ada(), username: ada_username(), password_hash: None }),
         any::<bool>().prop_map(import),
         reason().prop_map(|reason| UserCommand::Deactivate { reason }),
         reason().prop_map(|reason| UserCommand::Reactivate { reason }),

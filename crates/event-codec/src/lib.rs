@@ -7,8 +7,8 @@
 #![warn(missing_docs)]
 
 use domain::{
-    Account, ClaimKind, DecodeError, Erasable, EventPayload, Moment, SYSTEM_STREAM, SystemEvent, UserEvent,
-    UserId, WebhookEvent, WebhookSlot,
+    Account, ClaimKind, DecodeError, Erasable, EventPayload, LoginEvent, Moment, SYSTEM_STREAM, SystemEvent,
+    UserEvent, UserId, WebhookEvent, WebhookSlot,
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -41,6 +41,15 @@ pub fn decode_system_event(event: &StoredEvent) -> Result<SystemEvent, DecodeErr
 pub fn decode_webhook_event(event: &StoredEvent) -> Result<WebhookEvent, DecodeError> {
     let envelope = &event.envelope;
     WebhookEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
+}
+
+/// Decodes an event of the logins of a user.
+///
+/// # Errors
+/// [`DecodeError`] if this release does not know the event type or its schema, or a field is malformed.
+pub fn decode_login_event(event: &StoredEvent) -> Result<LoginEvent, DecodeError> {
+    let envelope = &event.envelope;
+    LoginEvent::decode(&envelope.event_type, envelope.schema, &envelope.data, personal(event))
 }
 
 /// A write that appends encoded events to a stream whose current version is `version`.

@@ -99,6 +99,19 @@ impl Backend for MongoStore {
         .await
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let (db, stream) = (self.connection.work.clone(), stream.clone());
+        spawn_with_timeout("reading a stream", REQUEST_TIMEOUT, async move {
+            log::stream_backwards(&db, &stream, before, limit).await
+        })
+        .await
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         if streams.is_empty() {
             return Ok(HashMap::new());

@@ -70,6 +70,17 @@ pub(crate) async fn stream(
     find(db, &db.events(), "reading a stream", filter, doc! { "version": 1 }, limit, to_event).await
 }
 
+pub(crate) async fn stream_backwards(
+    db: &Db,
+    stream: &StreamId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Envelope>, StoreError> {
+    let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+    let filter = doc! { "stream": stream.as_str(), "version": { "$lt": before } };
+    find(db, &db.events(), "reading a stream", filter, doc! { "version": -1 }, limit, to_event).await
+}
+
 fn event_filter(query: &EventQuery) -> Document {
     let EventQuery { after, until, limit: _, types, stream, actor } = query;
     let mut position = doc! { "$gt": after.to_i64() };

@@ -1,6 +1,7 @@
 //! Read models: one collection per table, with checkpoints in `checkpoints`.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,8 +10,8 @@ use mongodb::bson::raw::cstr;
 use mongodb::bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
 use mongodb::options::ReadConcern;
 use store::{
-    Corruption, Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowChange, RowPage,
-    StoreError, Table, TableWrite, WriteError,
+    Corruption, Position, PrefixQuery, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row,
+    RowChange, RowPage, StoreError, Table, TableWrite, WriteError,
 };
 
 use crate::connection::{CHECKPOINTS, Db};
@@ -83,12 +84,16 @@ impl ReadModelStore for MongoStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<RowPage, StoreError> {
-        let (db, after) = (self.connection.work.clone(), after.map(ToOwned::to_owned));
-        let work = ReadSlice { table: table.clone(), after, limit };
-        spawn_with_timeout("reading rows", SCAN_TIMEOUT, async move {
-            run_transaction(&db, work).await.map_err(inner_error)
-        })
-        .await
+        let filter = after.map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
+        self.read_slice(ReadSlice { table: table.clone(), filter, order: doc! { "_id": 1 }, limit }).await
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        let field = field_name(table, query.column);
+        let (mut filter, mut order) = (Document::new(), Document::new());
+        filter.insert(field, prefix_bounds(query));
+        order.insert(field, 1);
+        self.read_slice(ReadSlice { table: table.clone(), filter, order, limit: query.limit }).await
     }
 
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {
@@ -177,10 +182,35 @@ async fn find_rows(db: &Db, table: &Table, filter: Document) -> Result<RowPage, 
     })
 }
 
+impl MongoStore {
+    async fn read_slice(&self, slice: ReadSlice) -> Result<RowPage, StoreError> {
+        let db = self.connection.work.clone();
+        spawn_with_timeout("reading rows", SCAN_TIMEOUT, async move {
+            run_transaction(&db, slice).await.map_err(inner_error)
+        })
+        .await
+    }
+}
+
+/// The bounds of the values of a query. Strings are compared by their bytes.
+fn prefix_bounds(query: &PrefixQuery) -> Document {
+    let mut bounds = match query.lower() {
+        Bound::Excluded(after) => doc! { "$gt": after },
+        Bound::Included(prefix) => doc! { "$gte": prefix },
+        // Only texts.
+        Bound::Unbounded => doc! { "$gte": "" },
+    };
+    if let Some(upper) = query.upper() {
+        bounds.insert("$lt", upper);
+    }
+    bounds
+}
+
 /// Reads a page of rows and the checkpoint from one snapshot.
 struct ReadSlice {
     table: Table,
-    after: Option<String>,
+    filter: Document,
+    order: Document,
     limit: usize,
 }
 
@@ -193,7 +223,7 @@ impl TransactionBody for ReadSlice {
     }
 
     async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<RowPage, MongoError> {
-        let Self { table, after, limit } = self;
+        let Self { table, filter, order, limit } = self;
         let by_name = doc! { "_id": &*table.name };
         let checkpoint = match db.checkpoints().find_one(by_name).session(&mut *session).await? {
             Some(found) => to_checkpoint(&found)?.1,
@@ -204,9 +234,12 @@ impl TransactionBody for ReadSlice {
             Some(head) => DocumentReader::new(&head, "the head of the log").position("position")?,
             None => Position::START,
         };
-        let above = after.as_ref().map_or_else(Document::new, |after| doc! { "_id": { "$gt": after } });
+        // To MongoDB, a limit of zero means no limit.
+        if *limit == 0 {
+            return Ok(RowPage { checkpoint, head, rows: Vec::new() });
+        }
         let rows = db.table(&table.name);
-        let found = rows.find(above).sort(doc! { "_id": 1 }).batch_size(ONE_REPLY);
+        let found = rows.find(filter.clone()).sort(order.clone()).batch_size(ONE_REPLY);
         let found = found.limit(i64::try_from(*limit).unwrap_or(i64::MAX)).session(&mut *session).await?;
         let rows = collect_all(found, session).await?;
         let rows = rows.iter().map(|row| to_row(table, row).map(|(_, row)| row)).collect::<Result<_, _>>()?;

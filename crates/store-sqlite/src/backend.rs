@@ -82,6 +82,16 @@ impl Backend for SqliteStore {
         self.read(move |connection| events::read_stream(connection, &stream, after, limit)).await
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let stream = stream.clone();
+        self.read(move |connection| events::read_stream_backwards(connection, &stream, before, limit)).await
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         if streams.is_empty() {
             return Ok(HashMap::new());

@@ -26,6 +26,20 @@ pub(crate) fn read_stream(
     collect(statement.query(params![stream.as_str(), after, row_limit(limit)])?)
 }
 
+/// Reads the events of one stream, newest first.
+pub(crate) fn read_stream_backwards(
+    connection: &Connection,
+    stream: &StreamId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<Envelope>, SqliteError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM events WHERE stream = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3"
+    ))?;
+    let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+    collect(statement.query(params![stream.as_str(), before, row_limit(limit)])?)
+}
+
 /// Reads the events that match a query.
 pub(crate) fn read_events(connection: &Connection, query: &EventQuery) -> Result<Vec<Envelope>, SqliteError> {
     let (sql, filters) = statement(query);

@@ -4,14 +4,15 @@ mod sql;
 mod value;
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params, params_from_iter};
 use store::{
-    Position, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, RefusalReason, Row, RowChange,
-    RowPage, StoreError, Table, TableWrite, WriteError,
+    Position, PrefixQuery, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, RefusalReason, Row,
+    RowChange, RowPage, StoreError, Table, TableWrite, WriteError,
 };
 
 use crate::checkpoints::{find_checkpoint, read_checkpoint, write_checkpoint};
@@ -118,6 +119,26 @@ impl ReadModelStore for SqliteStore {
                     select_rows(connection, &table, &sql::page_after(&table), params![limit, after])
                 }
                 None => select_rows(connection, &table, &sql::first_page(&table), params![limit]),
+            };
+            Ok(RowPage { checkpoint, head, rows: empty_if_never_prepared(rows, &table, watched)? })
+        })
+        .await
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        let Some(sql) = sql::prefix_page(table, query) else { return Ok(RowPage::default()) };
+        let lower = match query.lower() {
+            Bound::Included(text) | Bound::Excluded(text) => text.to_owned(),
+            Bound::Unbounded => String::new(),
+        };
+        let (limit, upper) = (row_limit(query.limit), query.upper());
+        let (table, watched) = (table.clone(), self.tracker.is_watched(&table.name));
+        self.read(move |connection| {
+            let checkpoint = read_checkpoint(connection, &table.name)?;
+            let head = none_if_table_missing(read_head_position(connection))?.unwrap_or_default();
+            let rows = match upper {
+                Some(upper) => select_rows(connection, &table, &sql, params![limit, lower, upper]),
+                None => select_rows(connection, &table, &sql, params![limit, lower]),
             };
             Ok(RowPage { checkpoint, head, rows: empty_if_never_prepared(rows, &table, watched)? })
         })

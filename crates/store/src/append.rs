@@ -220,6 +220,13 @@ pub enum AppendError {
     Store(#[from] StoreError),
 }
 
+impl AppendError {
+    /// A stream that is sealed under the key of another one cannot be written to before that one has a key.
+    pub(crate) fn no_key_owner(stream: &StreamId) -> Self {
+        Self::Invalid(format!("{} has no data key to seal stream {stream} under", stream.key_owner()))
+    }
+}
+
 impl From<CanonicalError> for AppendError {
     fn from(error: CanonicalError) -> Self {
         Self::Invalid(error.to_string())

@@ -104,6 +104,18 @@ pub trait Backend: Send + Sync {
     /// [`StoreError`] if they cannot be read.
     async fn stream(&self, stream: &StreamId, after: u64, limit: usize) -> Result<Vec<Envelope>, StoreError>;
 
+    /// The events of one stream with versions below `before` if given, descending, at most `limit`,
+    /// majority-committed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError>;
+
     /// The key entries of these streams; streams without an entry are omitted.
     ///
     /// # Errors

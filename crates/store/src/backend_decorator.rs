@@ -90,6 +90,15 @@ impl<T: BackendDecorator> Backend for T {
         self.inner().stream(stream, after, limit).await
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        self.inner().stream_backwards(stream, before, limit).await
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         BackendDecorator::key_entries(self, streams).await
     }

@@ -81,15 +81,17 @@ impl Batch {
         Self { appends, time: time.into(), signer }
     }
 
-    /// The streams whose version and key entry [`Batch::plan`] needs.
+    /// The streams whose version and key entry [`Batch::plan`] needs: those written to, their key owners, and those
+    /// of guards.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamId> {
         let guarded = self.guards().filter_map(|guard| match guard {
             PreparedGuard::NotErased(stream) | PreparedGuard::AtVersion(stream, _) => Some(stream),
             PreparedGuard::Unclaimed(..) => None,
         });
-        let names: BTreeSet<_> = self.writes().map(|write| &write.stream).chain(guarded).collect();
-        names.into_iter().cloned().collect()
+        let written = self.writes().flat_map(|write| [write.stream.clone(), write.stream.key_owner()]);
+        let names: BTreeSet<_> = written.chain(guarded.cloned()).collect();
+        names.into_iter().collect()
     }
 
     /// The claims whose owner [`Batch::plan`] needs.
@@ -235,15 +237,16 @@ impl BatchState {
     }
 
     fn check_stream(&self, write: &PreparedWrite) -> Result<(), AppendError> {
-        let stream = write.stream.clone();
+        let (stream, owner) = (write.stream.clone(), write.stream.key_owner());
         let actual = self.version(&stream);
         let conflict = AppendError::Conflict { stream: stream.clone(), expected: write.expected, actual };
-        match (self.keys.get(&stream), &write.key) {
-            (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream }),
+        match (self.keys.get(&owner), &write.key) {
+            (Some(KeyEntry::Erased), _) => Err(AppendError::Erased { stream: owner }),
             // Corruption: a stream gets its key with its first event. A conflict would be retried forever.
-            (Some(KeyEntry::Key(_)), _) if actual == 0 => {
-                Err(StoreError::from(Corruption::KeyWithoutEvents { stream }).into())
+            (Some(KeyEntry::Key(_)), _) if self.version(&owner) == 0 => {
+                Err(StoreError::from(Corruption::KeyWithoutEvents { stream: owner }).into())
             }
+            (None, _) if !stream.owns_key() => Err(AppendError::no_key_owner(&stream)),
             // The stream got another data key, or lost it, since the encryption: encrypt again.
             (Some(KeyEntry::Key(_)), KeyUse::New(_)) | (None, KeyUse::Existing) => Err(conflict),
             _ if !write.expected.holds(actual) => Err(conflict),

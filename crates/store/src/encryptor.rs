@@ -51,7 +51,8 @@ impl Encryptor {
             .await
     }
 
-    /// Encrypts and measures an append; `entries` are the key store entries of the streams it writes to.
+    /// Encrypts and measures an append; `entries` are the key store entries of the key owners of the streams it
+    /// writes to.
     pub(crate) fn encrypt(
         &self,
         append: &Append,
@@ -59,7 +60,10 @@ impl Encryptor {
         masters: &MasterKeys,
     ) -> Result<PreparedAppend, AppendError> {
         check_shape(append)?;
-        let writes = append.writes.iter().map(|write| self.write(write, entries.get(&write.stream), masters));
+        let writes = append
+            .writes
+            .iter()
+            .map(|write| self.write(write, entries.get(&write.stream.key_owner()), masters));
         let mut prepared = PreparedAppend {
             actor: append.actor.clone(),
             request_id: append.request_id.clone(),
@@ -117,10 +121,11 @@ impl Encryptor {
             return Ok((None, KeyUse::None));
         }
         match entry {
-            Some(KeyEntry::Erased) => Err(AppendError::Erased { stream: write.stream.clone() }),
+            Some(KeyEntry::Erased) => Err(AppendError::Erased { stream: write.stream.key_owner() }),
             Some(KeyEntry::Key(wrapped)) => {
-                Ok((Some(unwrap_key(&write.stream, wrapped, masters)?), KeyUse::Existing))
+                Ok((Some(unwrap_key(&write.stream.key_owner(), wrapped, masters)?), KeyUse::Existing))
             }
+            None if !write.stream.owns_key() => Err(AppendError::no_key_owner(&write.stream)),
             None => {
                 let wrapping = self.wrapping_key();
                 let master = masters.get(wrapping).ok_or_else(|| {
@@ -168,6 +173,12 @@ fn check_shape(append: &Append) -> Result<(), AppendError> {
         }
         if write.events.is_empty() {
             return Err(AppendError::Invalid(format!("the write to stream {stream} has no event")));
+        }
+        if !stream.owns_key() && (write.erase || !write.take.is_empty()) {
+            return Err(AppendError::Invalid(format!(
+                "stream {stream} takes no claims and is erased with {}",
+                stream.key_owner()
+            )));
         }
         if write.erase
             && !(write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()))

@@ -63,6 +63,10 @@ impl fmt::Display for Position {
     }
 }
 
+/// The kinds of streams without a data key of their own, each with the kind whose key seals them: the data of a
+/// stream is sealed under the key of the stream that has the same name but for the kind.
+const SEALED_BY: &[(&str, &str)] = &[("logins-", "user-")];
+
 /// The name of a stream: `system`, or a kind and a UUID such as `user-0193…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(Arc<str>);
@@ -89,6 +93,20 @@ impl StreamId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The stream whose data key seals the personal data of this one, so that both are erased together: itself,
+    /// except for `logins-…`, which belongs to `user-…`.
+    #[must_use]
+    pub fn key_owner(&self) -> Self {
+        let owner = |(kind, owner): &(&str, &str)| Some(format!("{owner}{}", self.0.strip_prefix(kind)?));
+        SEALED_BY.iter().find_map(owner).map_or_else(|| self.clone(), |owner| Self(owner.into()))
+    }
+
+    /// Whether the stream has an entry of its own in the key store as soon as it has personal data or a claim.
+    #[must_use]
+    pub fn owns_key(&self) -> bool {
+        SEALED_BY.iter().all(|(kind, _)| !self.0.starts_with(kind))
     }
 }
 
@@ -200,6 +218,15 @@ mod tests {
         assert!(StreamId::new("user-0193e2b4-0000-7000-8000-000000000000").is_ok());
         for bad in ["", "User-1", "user 1", "user|1", "ünser", &"a".repeat(129)] {
             assert!(StreamId::new(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn logins_are_sealed_under_the_key_of_their_user() {
+        let owner = |name: &str| StreamId::new(name).unwrap().key_owner().as_str().to_owned();
+        assert_eq!(owner("logins-0193e2b4"), "user-0193e2b4");
+        for own in ["user-0193e2b4", "webhook-1", "system", "user-logins-1"] {
+            assert_eq!(owner(own), own);
         }
     }
 

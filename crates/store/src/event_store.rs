@@ -333,6 +333,28 @@ impl EventStore {
         Ok(events)
     }
 
+    /// The last events of a stream, newest first, with personal data decrypted: at most `limit`, only versions
+    /// below `before` if given.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] with the position of an event that cannot be decrypted.
+    pub async fn read_stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.unseal(self.backend.stream_backwards(stream, before, limit).await?).await
+    }
+
+    /// The last event of a stream, without decryption.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn last_of_stream(&self, stream: &StreamId) -> Result<Option<Envelope>, StoreError> {
+        Ok(self.backend.stream_backwards(stream, None, 1).await?.pop())
+    }
+
     /// The stream that owns each claim, in the order given; `None` if it is free.
     ///
     /// # Errors
@@ -463,14 +485,17 @@ impl EventStore {
     }
 }
 
-/// The streams that may have a data key. A stream that must not exist has none; if it does exist, the append
-/// is rejected.
+/// The streams that may have a data key for this append. A stream that must not exist has none; if it does exist,
+/// the append is rejected.
 fn streams_with_keys(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
         !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
     };
-    let known = append.writes.iter().filter(|write| write.expected != ExpectedVersion::NoStream);
-    known.filter(secret).map(|write| write.stream.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    let known = append
+        .writes
+        .iter()
+        .filter(|write| write.expected != ExpectedVersion::NoStream || !write.stream.owns_key());
+    known.filter(secret).map(|write| write.stream.key_owner()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn genesis(masters: &MasterKeys, env: &Env) -> Result<Genesis, StoreError> {

@@ -94,8 +94,8 @@ pub use progress::{ProgressTracker, StoreProgress};
 pub use rotation::Rotation;
 pub use row_authentication::{MAC, without_mac};
 pub use rows::{
-    Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableSchema,
-    TableWrite,
+    Column, ColumnKind, PrefixQuery, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table,
+    TableSchema, TableWrite,
 };
 pub use rows_digest::RowsDigest;
 pub use verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};

@@ -144,6 +144,18 @@ impl Backend for Memory {
         Ok(mine.take(limit).cloned().collect())
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let state = self.state();
+        let is_earlier = |event: &&Envelope| before.is_none_or(|before| event.version < before);
+        let mine = state.events.iter().rev().filter(|event| event.stream == *stream).filter(is_earlier);
+        Ok(mine.take(limit).cloned().collect())
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         let state = self.state();
         let entry = |stream: &StreamId| Some((stream.clone(), state.key_entries.get(stream)?.0.clone()));

@@ -50,7 +50,8 @@ pub(crate) async fn redact(
         };
     }
     let redacted = events.into_iter().map(|event| {
-        let is_erased = event.sealed.is_some() && entries.get(&event.stream) == Some(&KeyEntry::Erased);
+        let is_erased =
+            event.sealed.is_some() && entries.get(&event.stream.key_owner()) == Some(&KeyEntry::Erased);
         let personal = if is_erased { PersonalData::Erased } else { PersonalData::Known(Map::new()) };
         StoredEvent { envelope: event, personal }
     });
@@ -72,14 +73,14 @@ async fn readable_entries(
     Ok(entries)
 }
 
-/// The streams of the events that have encrypted personal data.
+/// The streams whose data keys encrypt the personal data of these events.
 fn sealed_streams(events: &[Envelope]) -> Vec<StreamId> {
     let sealed = events.iter().filter(|event| event.sealed.is_some());
-    let streams: BTreeSet<_> = sealed.map(|event| event.stream.clone()).collect();
+    let streams: BTreeSet<_> = sealed.map(|event| event.stream.key_owner()).collect();
     streams.into_iter().collect()
 }
 
-/// As [`unseal`], with the key store entries of the streams, which were read after the events.
+/// As [`unseal`], with the key store entries of the key owners, which were read after the events.
 pub(crate) async fn unseal_with<'a>(
     entries: impl Iterator<Item = (&'a StreamId, &'a KeyEntry)> + Clone,
     masters: &Keyring,
@@ -141,7 +142,7 @@ fn decrypt_event(
     event: Envelope,
     keys: &HashMap<StreamId, Option<DataKey>>,
 ) -> Result<StoredEvent, StoreError> {
-    let personal = match (&event.sealed, keys.get(&event.stream)) {
+    let personal = match (&event.sealed, keys.get(&event.stream.key_owner())) {
         (None, _) => PersonalData::Known(Map::new()),
         (Some(_), Some(None)) => PersonalData::Erased,
         (Some(sealed), Some(Some(key))) => {
@@ -150,7 +151,7 @@ fn decrypt_event(
             PersonalData::Known(decrypted.map_err(|_| Corruption::PersonalDataUndecryptable { position })?)
         }
         (Some(_), None) => {
-            let (position, stream) = (event.position, event.stream);
+            let (position, stream) = (event.position, event.stream.key_owner());
             return Err(Corruption::DataKeyMissing { stream, position }.into());
         }
     };

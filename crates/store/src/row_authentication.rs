@@ -17,7 +17,8 @@ use crate::key_store::ClaimKey;
 use crate::mac::{MacKey, push_bytes, push_value};
 use crate::metrics::TamperingCounter;
 use crate::rows::{
-    Column, ColumnKind, ProjectionCheckpoint, ReadModelStore, Row, RowPage, Table, TableSchema, TableWrite,
+    Column, ColumnKind, PrefixQuery, ProjectionCheckpoint, ReadModelStore, Row, RowPage, Table, TableSchema,
+    TableWrite,
 };
 use crate::versions::ProjectionVersions;
 
@@ -170,6 +171,10 @@ impl ReadModelStore for AuthenticatedRows {
     async fn sign_rows(&self, mut write: TableWrite) -> TableWrite {
         self.sign(&mut write).await;
         write
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        self.checked(table, self.inner.prefix_page(table, query).await?)
     }
 
     async fn apply_all(&self, mut writes: Vec<TableWrite>) -> Result<(), WriteError> {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -159,7 +160,7 @@ pub struct RowPage {
     pub checkpoint: ProjectionCheckpoint,
     /// The head of the log. Rows whose checkpoint has reached it include every committed event.
     pub head: Position,
-    /// Rows by ascending key.
+    /// Rows in ascending order of the key, or of the column of a [`PrefixQuery`].
     pub rows: Vec<Row>,
 }
 
@@ -168,6 +169,51 @@ impl RowPage {
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.checkpoint.is_removed() && self.checkpoint.position >= self.head
+    }
+}
+
+/// Rows whose column begins with a text, in ascending order of that column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixQuery {
+    /// An indexed text column, in which no two rows have the same value.
+    pub column: &'static str,
+    /// The beginning; empty for all rows.
+    pub prefix: String,
+    /// Only rows above this value.
+    pub after: Option<String>,
+    /// Maximum number of rows.
+    pub limit: usize,
+}
+
+impl PrefixQuery {
+    /// The lower bound of the values. Texts are ordered by code points, as their UTF-8 bytes are.
+    #[must_use]
+    pub fn lower(&self) -> Bound<&str> {
+        match &self.after {
+            Some(after) if *after >= self.prefix => Bound::Excluded(after),
+            _ => Bound::Included(&self.prefix),
+        }
+    }
+
+    /// The upper bound of the values, exclusive; `None` if there is none.
+    #[must_use]
+    pub fn upper(&self) -> Option<String> {
+        let mut characters: Vec<char> = self.prefix.chars().collect();
+        while let Some(last) = characters.pop() {
+            if let Some(next) = successor(last) {
+                characters.push(next);
+                return Some(characters.into_iter().collect());
+            }
+        }
+        None
+    }
+}
+
+/// The next character. Surrogates are none.
+fn successor(character: char) -> Option<char> {
+    match character {
+        '\u{D7FF}' => Some('\u{E000}'),
+        other => char::from_u32(u32::from(other) + 1),
     }
 }
 
@@ -229,6 +275,12 @@ pub trait ReadModelStore: Send + Sync {
     async fn sign_rows(&self, write: TableWrite) -> TableWrite {
         write
     }
+
+    /// The rows of a query by prefix, with an index.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError>;
 
     /// Writes the rows of several tables and moves their checkpoints, all in one transaction; publishes the
     /// progress.

@@ -204,12 +204,13 @@ pub(super) fn register(name: &str) -> UserCommand {
     UserCommand::Register {
         email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
         username: Username::parse(name).unwrap(),
-        password_hash: PasswordHash::new("$argon2id$…".to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new("$argon2id$…".to_owned()).unwrap()),
     }
 }
 
 pub(super) fn import(name: &str, is_active: bool) -> UserCommand {
     let UserCommand::Register { email, username, password_hash } = register(name) else { unreachable!() };
+    let password_hash = password_hash.unwrap();
     UserCommand::Import { email, username, password_hash, is_active, created_at: long_ago() }
 }
 

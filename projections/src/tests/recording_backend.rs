@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use store::memory::Memory;
 use store::{
-    Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowPage, StoreError,
-    Table, TableWrite, WriteError,
+    Lease, LeaseStore, PrefixQuery, ProjectionCheckpoint, ProjectionVersions, ReadModelStore, Row, RowPage,
+    StoreError, Table, TableWrite, WriteError,
 };
 
 /// The transactions, each with its writes: table, from, to.
@@ -92,6 +92,10 @@ impl ReadModelStore for RecordingBackend {
     ) -> Result<RowPage, StoreError> {
         tokio::time::sleep(self.delay).await;
         self.memory.row_page(table, after, limit).await
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        self.memory.prefix_page(table, query).await
     }
 
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {

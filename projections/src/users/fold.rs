@@ -17,11 +17,11 @@ pub(super) fn fold(
 ) -> Option<UserRow> {
     let row = match event {
         UserEvent::UserRegistered { email, username, password_hash } => {
-            let person = known(email, username, password_hash);
+            let person = known(email, username, password_hash.as_ref());
             person.map(|person| opened(person, id, true, envelope.at, envelope))
         }
         UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
-            let person = known(email, username, password_hash);
+            let person = known(email, username, Some(password_hash));
             let created_at = event_codec::timestamp(*created_at);
             person.map(|person| opened(person, id, *is_active, created_at, envelope))
         }
@@ -38,7 +38,7 @@ pub(super) fn fold(
         UserEvent::UserLocked | UserEvent::UserUnlocked => row,
         UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
             .map(|row| UserRow {
-                password_hash: password_hash.known().cloned().unwrap_or(row.password_hash),
+                password_hash: password_hash.known().cloned().or(row.password_hash),
                 ..row
             }),
         UserEvent::EmailChanged { previous: _, email } => {
@@ -57,15 +57,15 @@ pub(super) fn fold(
     })
 }
 
-type Person<'a> = (&'a EmailAddress, &'a Username, &'a PasswordHash);
+type Person<'a> = (&'a EmailAddress, &'a Username, Option<&'a PasswordHash>);
 
 /// The identity in a registration, unless it was erased since.
 fn known<'a>(
     email: &'a Erasable<EmailAddress>,
     username: &'a Erasable<Username>,
-    password_hash: &'a Erasable<PasswordHash>,
+    password_hash: Option<&'a Erasable<PasswordHash>>,
 ) -> Option<Person<'a>> {
-    Some((email.known()?, username.known()?, password_hash.known()?))
+    Some((email.known()?, username.known()?, password_hash.and_then(Erasable::known)))
 }
 
 fn opened(
@@ -82,7 +82,7 @@ fn opened(
         is_active,
         created_at,
         roles: BTreeSet::new(),
-        password_hash: password_hash.clone(),
+        password_hash: password_hash.cloned(),
         version: envelope.version,
         tokens_from: 0,
         position: envelope.position,

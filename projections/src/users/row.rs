@@ -22,8 +22,8 @@ pub struct UserRow {
     pub created_at: Timestamp,
     /// The roles they hold.
     pub roles: BTreeSet<Role>,
-    /// What their password is checked against.
-    pub password_hash: PasswordHash,
+    /// What their password is checked against; `None` if they have none yet.
+    pub password_hash: Option<PasswordHash>,
     /// The version of their stream that the row shows.
     pub version: u64,
     /// Tokens that carry a lower version are void.
@@ -47,7 +47,7 @@ impl UserRow {
     #[must_use]
     pub fn to_row(&self) -> Row {
         let roles: Vec<Value> = self.roles.iter().map(|role| role.as_str().into()).collect();
-        let fields: [(&str, Value); 12] = [
+        let fields: [(&str, Value); 11] = [
             ("id", self.id.to_string().into()),
             ("email", self.email.as_str().into()),
             ("username", self.username.as_str().into()),
@@ -56,12 +56,12 @@ impl UserRow {
             ("roles", roles.into()),
             ("email_key", self.email.key().into()),
             ("username_key", self.username.key().into()),
-            ("password_hash", self.password_hash.expose().into()),
             ("version", self.version.into()),
             ("tokens_from", self.tokens_from.into()),
             ("position", self.position.get().into()),
         ];
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let password_hash = self.password_hash.as_ref().map(|hash| ("password_hash", hash.expose().into()));
+        fields.into_iter().chain(password_hash).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A stored row.
@@ -78,7 +78,7 @@ impl UserRow {
             created_at: fields
                 .get("created_at", |value| Timestamp::from_millisecond(value.as_i64()?).ok())?,
             roles: fields.get("roles", roles)?,
-            password_hash: fields.parse("password_hash", |text| Some(PasswordHash::from_stored(text)))?,
+            password_hash: fields.optional("password_hash", PasswordHash::from_stored)?,
             version: fields.get("version", Value::as_u64)?,
             tokens_from: fields.get("tokens_from", Value::as_u64)?,
             position: fields.get("position", Value::as_u64).map(Position::new)?,
@@ -102,6 +102,17 @@ impl Fields<'_> {
             id: self.0.get("id").and_then(Value::as_str).unwrap_or("?").to_owned(),
             field,
         })
+    }
+
+    fn optional<T>(
+        &self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> T,
+    ) -> Result<Option<T>, UnreadableRow> {
+        if self.0.get(field).is_none_or(Value::is_null) {
+            return Ok(None);
+        }
+        self.parse(field, |text| Some(Some(parse(text))))
     }
 
     fn parse<T>(

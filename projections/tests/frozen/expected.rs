@@ -1,9 +1,9 @@
 //! How each sample reads today, and how once its person is erased.
 
 use domain::{
-    DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, Moment, PasswordHash, Reason, Role,
-    SYSTEM_STREAM, SuspensionReason, SystemEvent, UserEvent, UserId, Username, WebhookEvent, WebhookId,
-    WebhookSecret, WebhookSlot, WebhookUrl,
+    DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, LoginClient, LoginEvent, LoginFailure,
+    Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, SuspensionReason, SystemEvent, UserAgent, UserEvent,
+    UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -21,6 +21,7 @@ pub(crate) enum DomainEvent {
     User(UserEvent),
     System(SystemEvent),
     Webhook(WebhookEvent),
+    Login(LoginEvent),
 }
 
 impl DomainEvent {
@@ -29,6 +30,8 @@ impl DomainEvent {
             event_codec::decode_system_event(event).map(Self::System)
         } else if WebhookId::from_stream(event.envelope.stream.as_str()).is_some() {
             event_codec::decode_webhook_event(event).map(Self::Webhook)
+        } else if UserId::from_logins_stream(event.envelope.stream.as_str()).is_some() {
+            event_codec::decode_login_event(event).map(Self::Login)
         } else {
             event_codec::decode_user_event(event).map(Self::User)
         }
@@ -39,6 +42,7 @@ impl DomainEvent {
             Self::User(event) => event.encode(),
             Self::System(event) => event.encode(),
             Self::Webhook(event) => event.encode(),
+            Self::Login(event) => event.encode(),
         }
     }
 
@@ -48,16 +52,44 @@ impl DomainEvent {
             Self::User(_) => None,
             Self::System(_) => Some(SYSTEM_STREAM.to_owned()),
             Self::Webhook(_) => Some("webhook-0193e2b4-0000-7000-8000-000000000009".to_owned()),
+            Self::Login(_) => Some("logins-0193e2b4-0000-7000-8000-000000000009".to_owned()),
         }
     }
 }
 
 /// Every sample there is.
 pub(crate) fn all() -> Vec<ExpectedEvent> {
-    user_events().into_iter().chain(system_events()).chain(webhook_events()).collect()
+    let others = system_events().into_iter().chain(webhook_events()).chain(login_events());
+    user_events().into_iter().chain(others).collect()
 }
 
-fn user_events() -> [ExpectedEvent; 18] {
+fn login_events() -> [ExpectedEvent; 3] {
+    let known = || LoginClient {
+        address: Some(Erasable::Known("2001:db8::7".parse().unwrap())),
+        user_agent: Some(Erasable::Known(UserAgent::from_stored("curl/8.5.0"))),
+    };
+    let erased = || LoginClient { address: Some(Erasable::Erased), user_agent: Some(Erasable::Erased) };
+    let login = |name, event: fn(LoginClient) -> LoginEvent| ExpectedEvent {
+        name,
+        known: DomainEvent::Login(event(known())),
+        erased: DomainEvent::Login(event(erased())),
+    };
+    [
+        login("LoginSucceeded-1", |client| LoginEvent::LoginSucceeded { failures: 2, client }),
+        login("LoginFailed-1", |client| LoginEvent::LoginFailed {
+            reason: LoginFailure::WrongPassword,
+            count: None,
+            client,
+        }),
+        login("LoginFailed-1-with-count", |client| LoginEvent::LoginFailed {
+            reason: LoginFailure::InactiveUser,
+            count: Some(12),
+            client,
+        }),
+    ]
+}
+
+fn user_events() -> [ExpectedEvent; 19] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -69,12 +101,17 @@ fn user_events() -> [ExpectedEvent; 18] {
     [
         user(
             "UserRegistered-1",
-            E::UserRegistered { email: email(), username: username(), password_hash: password_hash() },
+            E::UserRegistered { email: email(), username: username(), password_hash: Some(password_hash()) },
             E::UserRegistered {
                 email: Erasable::Erased,
                 username: Erasable::Erased,
-                password_hash: Erasable::Erased,
+                password_hash: Some(Erasable::Erased),
             },
+        ),
+        user(
+            "UserRegistered-1-without-a-password",
+            E::UserRegistered { email: email(), username: username(), password_hash: None },
+            E::UserRegistered { email: Erasable::Erased, username: Erasable::Erased, password_hash: None },
         ),
         user(
             "UserImported-1",

@@ -51,11 +51,19 @@ pub(crate) async fn write(stream: Option<String>, event: EventPayload) -> Sample
     let stream = StreamId::new(stream.unwrap_or_else(|| format!("user-{}", env.uuid()))).unwrap();
     let EventPayload { event_type, schema, data, personal } = event;
     let event = NewEvent { id: env.uuid(), event_type: event_type.to_owned(), schema, data, personal };
+    let owner = stream.key_owner();
+    if owner != stream {
+        // The stream that has the key comes first.
+        let personal = [("email".to_owned(), "ada@example.com".into())].into_iter().collect();
+        let first = NewEvent { id: env.uuid(), personal, ..event.clone() };
+        let writes = vec![StreamWrite::new(owner.clone(), ExpectedVersion::NoStream, vec![first])];
+        store.append(&Append::new("operator:ada", format!("cli-{}", env.uuid()), writes)).await.unwrap();
+    }
     let writes = vec![StreamWrite::new(stream.clone(), ExpectedVersion::NoStream, vec![event])];
     let request = format!("cli-{}", env.uuid());
     store.append(&Append::new("operator:ada", request, writes)).await.unwrap();
     let [envelope] = memory.stream(&stream, 0, 2).await.unwrap().try_into().unwrap();
-    let stream_key = match memory.key_entries(std::slice::from_ref(&stream)).await.unwrap().remove(&stream) {
+    let stream_key = match memory.key_entries(std::slice::from_ref(&owner)).await.unwrap().remove(&owner) {
         Some(KeyEntry::Key(key)) => Some(key),
         Some(KeyEntry::Erased) => panic!("nothing was erased"),
         None => None,
@@ -80,8 +88,8 @@ impl BackendDecorator for SingleEventBackend {
     }
 
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
-        let stream = &self.event.stream;
-        let asked = self.entry.clone().filter(|_| streams.contains(stream));
-        Ok(asked.map(|entry| (stream.clone(), entry)).into_iter().collect())
+        let owner = self.event.stream.key_owner();
+        let asked = self.entry.clone().filter(|_| streams.contains(&owner));
+        Ok(asked.map(|entry| (owner, entry)).into_iter().collect())
     }
 }

@@ -12,9 +12,9 @@ use store::backend::{CommitError, Genesis};
 use store::commit_planner::Batch;
 use store::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, StreamKeyEntry};
 use store::{
-    Backend, Envelope, EventQuery, Head, Lease, LeaseStore, ProjectionCheckpoint, ProjectionVersions,
-    ReadModelStore, RecordedResult, Row, RowPage, StoreError, StoreProgress, StreamId, Table, TableWrite,
-    WriteError,
+    Backend, Envelope, EventQuery, Head, Lease, LeaseStore, PrefixQuery, ProjectionCheckpoint,
+    ProjectionVersions, ReadModelStore, RecordedResult, Row, RowPage, StoreError, StoreProgress, StreamId,
+    Table, TableWrite, WriteError,
 };
 use tokio::sync::watch;
 
@@ -95,6 +95,17 @@ impl<B: Backend + Clone + 'static> Backend for FaultyBackend<B> {
         self.connection.read("stream", async move { inner.stream(&stream, after, limit).await }).await
     }
 
+    async fn stream_backwards(
+        &self,
+        stream: &StreamId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        let (inner, stream) = (self.inner.clone(), stream.clone());
+        let read = async move { inner.stream_backwards(&stream, before, limit).await };
+        self.connection.read("stream_backwards", read).await
+    }
+
     async fn key_entries(&self, streams: &[StreamId]) -> Result<HashMap<StreamId, KeyEntry>, StoreError> {
         let (inner, streams) = (self.inner.clone(), streams.to_vec());
         self.connection.read("key_entries", async move { inner.key_entries(&streams).await }).await
@@ -170,6 +181,11 @@ impl<B: ReadModelStore + Clone + 'static> ReadModelStore for FaultyBackend<B> {
         self.connection
             .read("row_page", async move { inner.row_page(&table, after.as_deref(), limit).await })
             .await
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        let (inner, table, query) = (self.inner.clone(), table.clone(), query.clone());
+        self.connection.read("prefix_page", async move { inner.prefix_page(&table, &query).await }).await
     }
 
     async fn apply_all(&self, writes: Vec<TableWrite>) -> Result<(), WriteError> {

@@ -28,6 +28,7 @@ impl Client {
             let created_at = Moment::from_millisecond(1_556_938_921_007).unwrap();
             UserCommand::Import { email, username, password_hash, is_active, created_at }
         } else {
+            let password_hash = self.random.permille(900).then_some(password_hash);
             UserCommand::Register { email, username, password_hash }
         };
         let grant = UserCommand::GrantRole { role: Role::Admin };

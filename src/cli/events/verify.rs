@@ -145,7 +145,7 @@ mod tests {
         let ada = || UserCommand::Register {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
-            password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
+            password_hash: Some(PasswordHash::new("$argon2id$".to_owned()).unwrap()),
         };
         let erase = UserCommand::Erase { reason: ErasureReason::Other };
         let id = users.register("r", None, ada()).await.unwrap().id;

@@ -77,7 +77,7 @@ async fn create(
     let context = CommandContext::new("system", format!("start-{}", request.hyphenated()));
     for name in [USERNAME.to_owned(), format!("{USERNAME}-{}", request.simple())] {
         let Ok(username) = Username::parse(&name) else { continue };
-        let (email, password_hash) = (email.clone(), password_hash.clone());
+        let (email, password_hash) = (email.clone(), Some(password_hash.clone()));
         let registration = UserCommand::Register { email, username, password_hash };
         match users.register_first_administrator(&context, registration).await {
             Ok(made) => return Ok(made.map_or(BootstrapResult::AlreadyExists, |_| BootstrapResult::Created)),
@@ -136,7 +136,11 @@ mod tests {
         let email = EmailAddress::parse(email).unwrap();
         let username = Username::parse(username).unwrap();
         users
-            .register("r", None, UserCommand::Register { email, username, password_hash: sample_hash() })
+            .register(
+                "r",
+                None,
+                UserCommand::Register { email, username, password_hash: Some(sample_hash()) },
+            )
             .await
             .unwrap();
     }

@@ -12,8 +12,8 @@ use crate::command::CommandError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RoleArguments {
-    /// The user's e-mail address or id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// The role to grant or revoke
     #[arg(value_parser = one_of::<Role>(Role::ALL.map(Role::as_str)))]
@@ -22,8 +22,8 @@ pub(crate) struct RoleArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AccountArguments {
-    /// The user's e-mail address or id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// The reason; stored with the event and visible to everyone who may see personal data
     #[arg(long, value_parser = Reason::parse)]
@@ -32,15 +32,15 @@ pub(crate) struct AccountArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnlockArguments {
-    /// The user's e-mail address or id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ErasureArguments {
-    /// The user's e-mail address or id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// The reason: `request` of the user, or `policy`; stays readable after the erasure
     #[arg(long, value_parser = one_of::<ErasureReason>(ErasureReason::ALL.map(ErasureReason::as_str)))]
@@ -59,7 +59,12 @@ pub(super) struct RequestedChange {
 }
 
 impl RequestedChange {
-    fn new(user: String, command: UserCommand, success: impl Into<String>, no_op: impl Into<String>) -> Self {
+    pub(super) fn new(
+        user: String,
+        command: UserCommand,
+        success: impl Into<String>,
+        no_op: impl Into<String>,
+    ) -> Self {
         Self { user, command, success: success.into(), no_op: no_op.into() }
     }
 }
@@ -107,9 +112,20 @@ impl ErasureArguments {
 
 pub(super) async fn run(change: RequestedChange, session: &Session, out: &mut Output) -> CliResult {
     if let Some(error) = execute(change, session, out).await? {
-        warn(&format!("the command succeeded, but the read models do not show it yet: {error}"));
+        warn_of_lag(&error);
     }
     Ok(())
+}
+
+/// Brings the read models up to date after a command, which has succeeded even if that fails.
+pub(super) async fn report_lag(session: &Session) {
+    if let Err(error) = session.catch_up().await {
+        warn_of_lag(&error);
+    }
+}
+
+fn warn_of_lag(error: &CliError) {
+    warn(&format!("the command succeeded, but the read models do not show it yet: {error}"));
 }
 
 /// Executes the command. Returns the error of the projections if they could not catch up with it.
@@ -160,12 +176,13 @@ mod tests {
         let registration = UserCommand::Register {
             email: EmailAddress::parse("ada@example.com").unwrap(),
             username: Username::parse("ada").unwrap(),
-            password_hash: PasswordHash::new("$argon2id$".to_owned()).unwrap(),
+            password_hash: Some(PasswordHash::new("$argon2id$".to_owned()).unwrap()),
         };
         let id = services.users.register("r", None, registration).await.unwrap().id;
         let context = CommandContext::new("operator:test", "r");
         let sender = WebhookSender::new(&WebhookSettings::default());
-        let session = Session { services, env, context, sender };
+        let (passwords, usernames) = (crate::crypto::test_settings(8), domain::UsernamePolicy::default());
+        let session = Session { services, env, context, sender, passwords, usernames };
         session.catch_up().await.unwrap();
         let unknown_event = NewEvent {
             id: session.env.uuid(),

@@ -2,6 +2,8 @@
 //! with and without a running service.
 
 mod change;
+mod create;
+mod logins;
 mod read;
 
 use clap::Subcommand;
@@ -13,14 +15,20 @@ use crate::config::ConfigSources;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print all users, ordered by id
+    /// Print users, ordered by id, or those that a search finds
     List(read::ListArguments),
     /// Print one user
     Show(read::ShowArguments),
     /// Print the events of a user and the fields that they changed
     History(read::HistoryArguments),
+    /// Print the logins of a user, newest first
+    Logins(logins::Arguments),
     /// Print all personal data of a user as one JSON object
     Export(read::ExportArguments),
+    /// Create a user
+    Create(create::CreateArguments),
+    /// Set the password of a user; invalidates the user's access tokens
+    SetPassword(create::SetPasswordArguments),
     /// Grant a role to a user
     Grant(change::RoleArguments),
     /// Revoke a role from a user; invalidates the user's access tokens
@@ -40,7 +48,10 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::List(arguments) => read::list(&arguments, session, out).await,
         Command::Show(arguments) => read::show(&arguments, session, out).await,
         Command::History(arguments) => read::history(&arguments, session, out).await,
+        Command::Logins(arguments) => logins::run(&arguments, session, out).await,
         Command::Export(arguments) => read::export(&arguments, session, out).await,
+        Command::Create(arguments) => create::create(arguments, session, out).await,
+        Command::SetPassword(arguments) => create::set_password(arguments, session, out).await,
         Command::Grant(arguments) => change::run(arguments.grant(), session, out).await,
         Command::Revoke(arguments) => change::run(arguments.revoke(), session, out).await,
         Command::Deactivate(arguments) => change::run(arguments.deactivate(), session, out).await,

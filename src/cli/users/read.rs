@@ -1,13 +1,14 @@
 //! `aegis users list`, `show`, `history` and `export`.
 
-use domain::UserId;
+use domain::{Role, SearchTerm, UserId};
 
+use crate::cli::arguments::one_of;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
 use crate::cli::table::Table;
 use crate::cli::user_output::{UserOutput, format_change, format_value};
-use crate::query::{AsOf, UserChange};
+use crate::query::{AsOf, SearchCursor, UserChange, UserSearch};
 
 const PAGE_SIZE: usize = 500;
 
@@ -17,8 +18,17 @@ pub(crate) struct ListArguments {
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
     /// Print only users after this id
-    #[arg(long, value_name = "ID", value_parser = UserId::parse)]
+    #[arg(long, value_name = "ID", value_parser = UserId::parse, conflicts_with = "q")]
     after: Option<UserId>,
+    /// Print only users whose e-mail address or username begins with this, ordered by what matches
+    #[arg(long, value_name = "TEXT")]
+    q: Option<String>,
+    /// Print only holders of this role
+    #[arg(long, value_parser = one_of::<Role>(Role::ALL.map(Role::as_str)))]
+    role: Option<Role>,
+    /// Print only users who may log in, or only those who may not
+    #[arg(long, value_name = "true|false")]
+    active: Option<bool>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -26,8 +36,8 @@ pub(crate) struct ListArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArguments {
-    /// The user's e-mail address or id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// Print the user as of this position or time (RFC 3339)
     #[arg(long, value_name = "POSITION|TIME")]
@@ -39,8 +49,8 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct HistoryArguments {
-    /// The user's e-mail address or id; for an erased user the id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id; for an erased user the id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// Print one JSON object per line
     #[arg(long)]
@@ -49,26 +59,28 @@ pub(crate) struct HistoryArguments {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArguments {
-    /// The user's e-mail address or id; for an erased user the id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id; for an erased user the id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
 }
 
 pub(super) async fn list(arguments: &ListArguments, session: &Session, out: &mut Output) -> CliResult {
     session.catch_up().await?;
     let mut table = UserOutput::table(arguments.json);
+    let ListArguments { q, role, active: is_active, .. } = arguments;
+    let term = q.as_deref().map(SearchTerm::new);
+    let search = UserSearch { term, role: *role, is_active: *is_active, ..UserSearch::default() };
     let mut left = arguments.limit.unwrap_or(usize::MAX);
-    let mut after = arguments.after;
+    let mut from = arguments.after.map(SearchCursor::after_id);
     while left > 0 {
-        let size = left.min(PAGE_SIZE);
-        let page = session.services.user_rows.page(after, size).await?;
-        for user in &page {
+        let page = session.services.user_rows.search(&search, from, left.min(PAGE_SIZE)).await?;
+        for user in &page.users {
             table.add(&UserOutput::from(user), UserOutput::row, out)?;
-            after = Some(user.id);
         }
         table.print_page(out)?;
-        left -= page.len();
-        if page.len() < size {
+        left -= page.users.len();
+        from = page.next;
+        if from.is_none() {
             break;
         }
     }

@@ -1,10 +1,11 @@
 //! Reads typed fields from a JSON object and collects the validation errors.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use domain::{
-    EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Username, UsernameError,
-    UsernamePolicy, WebhookUrl, WebhookUrlError, known_event_types,
+    EmailAddress, ErasureReason, PasswordError, PasswordPolicy, Reason, ReasonError, Role, Username,
+    UsernameError, UsernamePolicy, WebhookUrl, WebhookUrlError, known_event_types,
 };
 use serde_json::{Map, Value};
 
@@ -167,6 +168,36 @@ impl FieldReader {
             PasswordError::TooShort { min } => ValidationError::too_short(loc, min, Value::Null),
             PasswordError::TooLong { max } => ValidationError::too_long(loc, max, Value::Null),
         }))
+    }
+
+    pub(crate) fn optional_new_password(
+        &mut self,
+        name: &'static str,
+        min_length: usize,
+    ) -> Option<Password> {
+        let is_absent = self.secret.get(name).is_none_or(Value::is_null);
+        if is_absent { None } else { self.new_password(name, min_length) }
+    }
+
+    /// Optional; a list of roles.
+    pub(crate) fn roles(&mut self, name: &'static str) -> BTreeSet<Role> {
+        let given = match self.given.get(name).cloned() {
+            None | Some(Value::Null) => return BTreeSet::new(),
+            Some(Value::Array(given)) => given,
+            Some(other) => {
+                let error = ValidationError::not_a_list(Loc::Field(name), other);
+                return self.reject(error).unwrap_or_default();
+            }
+        };
+        let read = given.into_iter().map(|role| match role {
+            Value::String(role) => {
+                let expected = "'admin', 'auditor', 'operator' or 'subscriber'";
+                role.parse().map_err(|_| ValidationError::invalid_choice(Loc::Field(name), expected, &role))
+            }
+            other => Err(ValidationError::not_a_string(Loc::Field(name), other)),
+        });
+        let read: Vec<_> = read.collect();
+        read.into_iter().filter_map(|role| self.record(role)).collect()
     }
 
     pub(crate) fn number(&mut self, name: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {

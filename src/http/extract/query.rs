@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
@@ -97,6 +98,22 @@ impl QueryParams {
         let text = self.take(name)?;
         let too_short = || ValidationError::too_short(Loc::Query(name), 1, String::new().into());
         self.record(Some(text).filter(|text| !text.is_empty()).ok_or_else(too_short))
+    }
+
+    /// A text in a form of its own, of which the pattern is shown.
+    pub(crate) fn parsed<T: FromStr>(&mut self, name: &'static str, pattern: &str) -> Option<T> {
+        let text = self.take(name)?;
+        let mismatch = |_| ValidationError::pattern_mismatch(Loc::Query(name), pattern, text.as_str().into());
+        self.record(text.parse().map_err(mismatch))
+    }
+
+    /// One of these names.
+    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.take(name)?;
+        let chosen = choices.iter().find(|(choice, _)| *choice == text).map(|(_, value)| *value);
+        let names: Vec<_> = choices.iter().map(|(choice, _)| format!("'{choice}'")).collect();
+        let error = || ValidationError::invalid_choice(Loc::Query(name), &names.join(" or "), &text);
+        self.record(chosen.ok_or_else(error))
     }
 
     pub(crate) fn stream(&mut self, name: &'static str) -> Option<StreamId> {

@@ -21,7 +21,8 @@ const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
 const REQUEST_BODIES: [&str; 5] = ["NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"];
 
 /// The schemas and fields of passwords to be set.
-const NEW_PASSWORDS: [(&str, &str); 2] = [("SignUp", "password"), ("PasswordChange", "new_password")];
+const NEW_PASSWORDS: [(&str, &str); 3] =
+    [("SignUp", "password"), ("PasswordChange", "new_password"), ("NewUser", "password")];
 
 #[derive(OpenApi)]
 #[openapi(

@@ -68,7 +68,7 @@ fn assert_text(value: &Value, what: &str) {
 fn every_route_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 46);
+    assert_eq!(operations.len(), 50);
     for (name, operation) in operations {
         assert_text(&operation["summary"], &name);
         assert_text(&operation["operationId"], &name);
@@ -159,6 +159,7 @@ fn fields_of_request_bodies_are_bounded() {
     let schemas = &document["components"]["schemas"];
     for name in [
         "SignUp",
+        "NewUser",
         "IdentityChange",
         "PasswordChange",
         "ChangeReason",
@@ -185,7 +186,8 @@ fn fields_of_request_bodies_are_bounded() {
             }
         }
     }
-    for (name, field) in [("SignUp", "password"), ("PasswordChange", "new_password")] {
+    for (name, field) in [("SignUp", "password"), ("NewUser", "password"), ("PasswordChange", "new_password")]
+    {
         assert_eq!(schemas[name]["properties"][field]["minLength"], MIN_PASSWORD_LENGTH);
     }
 }

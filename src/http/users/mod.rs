@@ -1,6 +1,8 @@
 //! `/users`: accounts, for their owners (`me`) and for administrators and auditors.
 
 mod commands;
+mod list;
+mod logins;
 mod me;
 mod own_identity;
 mod show;
@@ -16,8 +18,11 @@ pub(super) fn routes() -> Routes {
         routes!(own_identity::change_password),
         routes!(me::deactivate_me),
         routes!(me::export_me),
+        routes!(list::list_users, list::create_user),
+        routes!(logins::my_logins),
         routes!(show::show_user),
         routes!(show::user_history),
+        routes!(logins::user_logins),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::unlock_user),

@@ -77,7 +77,7 @@ pub(crate) async fn change_me(
     let mut confirmed = None;
     if let Some(password) = current_password {
         confirm_password(app, &client, password, &user.row).await?;
-        confirmed = Some(user.row.password_hash.clone());
+        confirmed = user.row.password_hash.clone();
     }
     let command = UserCommand::ChangeIdentity { email, username, confirmed };
     let changed = execute(&attempt, &user, user.row.id, &command).await?;
@@ -143,13 +143,13 @@ pub(crate) async fn change_password(
         let new_password = NewPassword::new(new_password, &row.email, &row.username);
         let admission = client.admit(app)?;
         let password_hash = hash_new_password(app, "new_password", new_password, admission.source).await?;
-        let confirmed = Some(row.password_hash.clone());
+        let confirmed = row.password_hash.clone();
         let command = UserCommand::ChangePassword { confirmed, password_hash };
         Ok(users.execute(&context, row.id, &command).await?)
     };
     let changed = attempt.execute(&user.actor(), change).await?;
     if changed.position.is_some() {
-        app.hashing.costs_in_use().remove(&row.password_hash);
+        row.password_hash.iter().for_each(|hash| app.hashing.costs_in_use().remove(hash));
     }
     let headers = (entity_tag(changed.version), position_header(changed.position));
     Ok(if preference.representation {

@@ -19,6 +19,7 @@ pub use replay::{
 };
 
 use super::QueryError;
+use super::logins::LoginQueries;
 use super::webhooks::WebhookQueries;
 use replay::{ReplayedSpan, user_differences};
 
@@ -32,11 +33,12 @@ const MAX_RECORD_ATTEMPTS: usize = 8;
 pub struct HistoryQueries {
     store: EventStore,
     webhooks: WebhookQueries,
+    logins: LoginQueries,
 }
 
 impl HistoryQueries {
     pub(crate) fn new(store: EventStore, webhooks: WebhookQueries) -> Self {
-        Self { store, webhooks }
+        Self { logins: LoginQueries::new(store.clone()), store, webhooks }
     }
 
     /// The last position at that point in the current log.
@@ -124,6 +126,9 @@ impl HistoryQueries {
         webhooks: &BTreeSet<StreamId>,
         now: Timestamp,
     ) -> Result<(Option<PersonalRecord>, bool), QueryError> {
+        // Before the events of the account, among which a later erasure is seen.
+        let mut logins = self.logins.all(id).await?;
+        logins.retain(|login| login.position <= position.get());
         let mut own = self.events(id).await?;
         let read = own.len();
         own.retain(|event| event.envelope.position <= position);
@@ -141,6 +146,7 @@ impl HistoryQueries {
             password: StoredPassword::of(&user.state, &events),
             events,
             acts: self.actions(id, position).await?,
+            logins,
             webhooks: self.webhooks_at(webhooks, position).await?,
         };
         Ok((Some(record), is_current))
@@ -176,15 +182,15 @@ impl HistoryQueries {
         Ok(webhooks.into_iter().map(|(_, webhook)| webhook).collect())
     }
 
-    /// Events up to `head` that the user caused in other streams.
+    /// Events up to `head` that the user caused in other streams than their own.
     async fn actions(&self, id: UserId, head: Position) -> Result<Vec<UserAction>, QueryError> {
-        let stream = stream(id)?;
-        let actor = Some(stream.as_str().to_owned());
+        let own = [stream(id)?, StreamId::from_trusted(id.logins_stream())?];
+        let actor = Some(id.stream());
         let mut query = EventQuery { until: Some(head), limit: PAGE, actor, ..EventQuery::default() };
         let mut actions = Vec::new();
         while query.after < head {
             let page = self.store.page(&query).await?;
-            let others = page.events.iter().filter(|event| event.envelope.stream != stream);
+            let others = page.events.iter().filter(|event| !own.contains(&event.envelope.stream));
             actions.extend(others.map(|event| UserAction::new(&event.envelope)));
             query.after = page.next;
         }

@@ -6,6 +6,7 @@ use store::canonical::rfc3339;
 use store::{Corruption, Envelope, StoreError, StoredEvent};
 
 use super::replay::{UserAt, UserChange};
+use crate::query::logins::LoginRecord;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {
@@ -15,13 +16,15 @@ pub struct PersonalRecord {
     pub position: u64,
     /// Null if it was erased.
     pub account: Option<UserAt>,
-    /// Null if it was erased.
+    /// Null if it was erased, or if there is none yet.
     pub password: Option<StoredPassword>,
     /// All events of the account. Other actors are reduced to their kind: `administrator`, `token`,
     /// `operator` or `system`.
     pub events: Vec<UserChange>,
     /// What the person did to other accounts or to the service.
     pub acts: Vec<UserAction>,
+    /// Oldest first.
+    pub logins: Vec<LoginRecord>,
     pub webhooks: Vec<OwnedWebhook>,
 }
 
@@ -93,7 +96,7 @@ impl OwnedWebhook {
 impl StoredPassword {
     pub(super) fn of(user: &User, events: &[UserChange]) -> Option<Self> {
         let User::Present(account) = user else { return None };
-        let hash = account.password_hash.known()?;
+        let hash = account.password_hash.as_ref()?.known()?;
         let sets = |event: &&UserChange| event.changes.iter().any(|change| change.field == "password");
         let set_at = events.iter().rev().find(sets)?.at.clone();
         Some(Self { hash: kind(hash), set_at })

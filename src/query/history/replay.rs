@@ -195,7 +195,7 @@ pub(super) fn changed_fields(before: &User, after: &User) -> Vec<FieldChange> {
     };
     let email = field("email", |account| erasable(&account.email, EmailAddress::as_str));
     let username = field("username", |account| erasable(&account.username, Username::as_str));
-    let password = before.is_none_or(|before| before.password_hash != after.password_hash);
+    let password = before.and_then(|before| before.password_hash.as_ref()) != after.password_hash.as_ref();
     let password = password.then_some(FieldChange { field: "password", from: None, to: None });
     let is_active = field("is_active", |account| account.is_active.into());
     let roles = field("roles", |account| account.roles.iter().map(|role| role.as_str()).collect());

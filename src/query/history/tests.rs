@@ -54,7 +54,7 @@ impl Writer {
         let registered = UserEvent::UserRegistered {
             email: Erasable::Known(EmailAddress::parse("ada@example.com").unwrap()),
             username: Erasable::Known(Username::parse("ada").unwrap()),
-            password_hash: Erasable::Known(PasswordHash::new("$argon2id$".to_owned()).unwrap()),
+            password_hash: Some(Erasable::Known(PasswordHash::new("$argon2id$".to_owned()).unwrap())),
         };
         let write = event_codec::stream_write(&self.env, &id.stream(), 0, [registered.encode()]).unwrap();
         self.append(write).await;

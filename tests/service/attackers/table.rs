@@ -74,7 +74,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 51] = [
+pub(super) const TABLE: [Line; 55] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -87,12 +87,16 @@ pub(super) const TABLE: [Line; 51] = [
     line("POST", "/api/v1/auth/login/access-token", Public, Login, 200),
     line("GET", "/api/v1/users/me", User, Empty, 200),
     line("GET", "/api/v1/users/me/export", User, Empty, 200),
+    line("GET", "/api/v1/users/me/logins", User, Empty, 200),
     line("PATCH", "/api/v1/users/me", User, Identity, 200),
     line("POST", "/api/v1/users/me/password", User, NewPassword, 204),
     line("POST", "/api/v1/users/me/deactivate", User, Password, 204),
     line("DELETE", "/api/v1/users/me", User, Password, 204),
+    line("GET", "/api/v1/users", AUDITOR, Empty, 200),
+    line("POST", "/api/v1/users", ADMIN, SignUp, 201),
     line("GET", "/api/v1/users/{id}", AUDITOR, Empty, 200),
     line("GET", "/api/v1/users/{id}/events", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/users/{id}/logins", AUDITOR, Empty, 200),
     line("POST", "/api/v1/users/{id}/deactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/reactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/unlock", ADMIN, Empty, 200),

@@ -32,7 +32,7 @@ async fn sigterm_shuts_down_gracefully_with_open_streams(store: Store) {
         streams.push(service.client().get("/events/stream?after=0").bearer(&auditor).open().await);
     }
     for stream in &mut streams {
-        stream.positions(2).await;
+        stream.positions(3).await;
     }
     let started = Instant::now();
     let status = service.terminate().await;

@@ -36,7 +36,7 @@ async fn write(node: &TestApp, writer: usize) {
         let registration = UserCommand::Register {
             email: EmailAddress::parse(&format!("{name}@example.com")).unwrap(),
             username: Username::parse(&name).unwrap(),
-            password_hash: PasswordHash::new("$argon2id$none".to_owned()).unwrap(),
+            password_hash: Some(PasswordHash::new("$argon2id$none".to_owned()).unwrap()),
         };
         node.services().users.register("test", None, registration).await.unwrap();
     }

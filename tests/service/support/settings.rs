@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, PasswordSettings, Secret, Settings, TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, Settings,
+    TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -43,6 +44,8 @@ pub(crate) fn settings(store: &Store) -> Settings {
         },
         usernames: domain::UsernamePolicy::default(),
         rate_limits: true,
+        // Most tests count the events of what they do; those of logins turn this on.
+        login_events: LoginEventSetting::Off,
         administrator: None,
         log: LogSettings { filter: "info".to_owned(), format: LogFormat::Text },
     }

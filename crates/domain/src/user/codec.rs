@@ -11,6 +11,9 @@ use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
 use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
 
+/// In `UserRegistered`: the user has no password yet.
+const WITHOUT_PASSWORD: &str = "without_password";
+
 impl UserEvent {
     /// Encodes a new event, whose values are all known.
     #[must_use]
@@ -18,10 +21,10 @@ impl UserEvent {
         let encoded = UPCASTERS.new_payload(self.event_type());
         match self {
             Self::UserRegistered { email, username, password_hash } => {
-                with_person(encoded, email, username, password_hash)
+                with_person(encoded, email, username, password_hash.as_ref())
             }
             Self::UserImported { email, username, password_hash, is_active, created_at } => {
-                with_person(encoded, email, username, password_hash)
+                with_person(encoded, email, username, Some(password_hash))
                     .with("is_active", *is_active)
                     .with("created_at", created_at.to_string())
             }
@@ -64,7 +67,7 @@ impl UserEvent {
             Self::REGISTERED => Ok(Self::UserRegistered {
                 email: fields.personal("email", EmailAddress::from_stored)?,
                 username: fields.personal("username", Username::from_stored)?,
-                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
+                password_hash: password_hash(fields)?,
             }),
             Self::IMPORTED => Ok(Self::UserImported {
                 email: fields.personal("email", EmailAddress::from_stored)?,
@@ -105,12 +108,23 @@ fn with_person(
     encoded: EventPayload,
     email: &Erasable<EmailAddress>,
     username: &Erasable<Username>,
-    password_hash: &Erasable<PasswordHash>,
+    password_hash: Option<&Erasable<PasswordHash>>,
 ) -> EventPayload {
-    encoded
+    let encoded = encoded
         .with_personal("email", email.known().map(EmailAddress::as_str))
-        .with_personal("username", username.known().map(Username::as_str))
-        .with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
+        .with_personal("username", username.known().map(Username::as_str));
+    match password_hash {
+        Some(hash) => encoded.with_personal("password_hash", hash.known().map(PasswordHash::expose)),
+        None => encoded.with(WITHOUT_PASSWORD, true),
+    }
+}
+
+/// The hash of a new user, who has a password unless the event says otherwise.
+fn password_hash(fields: &Fields<'_>) -> Result<Option<Erasable<PasswordHash>>, DecodeError> {
+    if fields.flag(WITHOUT_PASSWORD)? {
+        return Ok(None);
+    }
+    fields.personal("password_hash", PasswordHash::from_stored).map(Some)
 }
 
 fn reason(fields: &Fields<'_>) -> Result<Option<Erasable<Reason>>, DecodeError> {

@@ -12,8 +12,8 @@ pub enum UserCommand {
         email: EmailAddress,
         /// The username.
         username: Username,
-        /// The password hash.
-        password_hash: PasswordHash,
+        /// The password hash, if the user has a password from the start.
+        password_hash: Option<PasswordHash>,
     },
     /// Import a user from another system.
     Import {

@@ -30,7 +30,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             Ok(vec![UserEvent::UserRegistered {
                 email: Erasable::Known(email),
                 username: Erasable::Known(username),
-                password_hash: Erasable::Known(password_hash),
+                password_hash: password_hash.map(Erasable::Known),
             }])
         }
         (User::Absent, UserCommand::Import { email, username, password_hash, is_active, created_at }) => {
@@ -66,7 +66,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             Ok(vec![UserEvent::UserUnlocked])
         }
         (User::Present(account), UserCommand::RehashPassword { previous, password_hash })
-            if account.password_hash.known() == Some(&previous) && previous != password_hash =>
+            if account.has_password(&previous) && previous != password_hash =>
         {
             Ok(vec![UserEvent::PasswordRehashed { password_hash: Erasable::Known(password_hash) }])
         }
@@ -76,8 +76,8 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
         }
         (User::Present(account), UserCommand::ChangePassword { confirmed, password_hash }) => {
             check_confirmation(account, confirmed.as_ref())?;
+            let is_new = !account.has_password(&password_hash);
             let password_hash = Erasable::Known(password_hash);
-            let is_new = account.password_hash != password_hash;
             Ok(is_new.then_some(UserEvent::PasswordChanged { password_hash }).into_iter().collect())
         }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
@@ -95,7 +95,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
 }
 
 fn check_confirmation(account: &Account, confirmed: Option<&PasswordHash>) -> Result<(), Rejection> {
-    let is_current = confirmed.is_none_or(|hash| account.password_hash.known() == Some(hash));
+    let is_current = confirmed.is_none_or(|hash| account.has_password(hash));
     if is_current { Ok(()) } else { Err(Rejection::PasswordChanged) }
 }
 

@@ -5,14 +5,14 @@ use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, 
 /// An event of one user. Time and actor are in the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserEvent {
-    /// The user registered. The account is active and has no role.
+    /// The user registered, or was registered by an administrator. The account is active and has no role.
     UserRegistered {
         /// The e-mail address.
         email: Erasable<EmailAddress>,
         /// The username.
         username: Erasable<Username>,
-        /// The password hash.
-        password_hash: Erasable<PasswordHash>,
+        /// The password hash; `None` if the user has no password yet.
+        password_hash: Option<Erasable<PasswordHash>>,
     },
     /// The user was imported from another system. The account has no role.
     UserImported {

@@ -25,7 +25,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
             User::Present(Account {
                 email: email.clone(),
                 username: username.clone(),
-                password_hash: password_hash.clone(),
+                password_hash: Some(password_hash.clone()),
                 is_active: *is_active,
                 created_at: Some(*created_at),
                 roles: BTreeSet::new(),
@@ -43,7 +43,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         UserEvent::UserLocked => changed(user, |account| account.is_locked = true),
         UserEvent::UserUnlocked => changed(user, |account| account.is_locked = false),
         UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => {
-            changed(user, |account| account.password_hash = password_hash.clone())
+            changed(user, |account| account.password_hash = Some(password_hash.clone()))
         }
         UserEvent::EmailChanged { previous: _, email } => {
             changed(user, |account| account.email = email.clone())

@@ -23,8 +23,8 @@ pub struct Account {
     pub email: Erasable<EmailAddress>,
     /// The username.
     pub username: Erasable<Username>,
-    /// The password hash.
-    pub password_hash: Erasable<PasswordHash>,
+    /// The password hash; `None` if the user has no password yet, and cannot sign in.
+    pub password_hash: Option<Erasable<PasswordHash>>,
     /// Whether the user may sign in.
     pub is_active: bool,
     /// The time of registration in the system of an import. Otherwise it is the time of the first event.
@@ -33,6 +33,14 @@ pub struct Account {
     pub roles: BTreeSet<Role>,
     /// Whether repeated failed logins delay further ones.
     pub is_locked: bool,
+}
+
+impl Account {
+    /// Whether this is the hash of the current password.
+    #[must_use]
+    pub fn has_password(&self, hash: &PasswordHash) -> bool {
+        self.password_hash.as_ref().and_then(Erasable::known) == Some(hash)
+    }
 }
 
 impl User {

@@ -77,7 +77,7 @@ fn imported_account_keeps_its_state() {
         };
         assert_eq!(account.email, Erasable::Known(ada()));
         assert_eq!(account.username, Erasable::Known(ada_username()));
-        assert_eq!(account.password_hash, Erasable::Known(hash()));
+        assert_eq!(account.password_hash, Some(Erasable::Known(hash())));
         assert_eq!((account.is_active, account.created_at), (is_active, Some(long_ago())));
         assert!(account.roles.is_empty());
     }
@@ -101,7 +101,7 @@ fn rehash_replaces_only_the_hash_that_was_verified() {
     given(&[registered()]).when(rehash()).then(std::slice::from_ref(&rehashed));
     given(&[registered(), rehashed.clone()]).when(rehash()).then(&[]);
     let User::Present(account) = fold(&[registered(), rehashed]) else { panic!("the user is absent") };
-    assert_eq!(account.password_hash, Erasable::Known(new_hash()));
+    assert_eq!(account.password_hash, Some(Erasable::Known(new_hash())));
 }
 
 #[test]
@@ -144,7 +144,28 @@ fn password_changes_and_only_the_confirmed_one() {
     given(&[registered()]).when(set()).then(std::slice::from_ref(&changed));
     given(&[registered(), changed.clone()]).when(set()).then_nothing_changes();
     let User::Present(account) = fold(&[registered(), changed]) else { panic!("the user is absent") };
-    assert_eq!(account.password_hash, Erasable::Known(new_hash()));
+    assert_eq!(account.password_hash, Some(Erasable::Known(new_hash())));
+}
+
+#[test]
+fn user_without_a_password_gets_one() {
+    let without = UserCommand::Register { email: ada(), username: ada_username(), password_hash: None };
+    let registered = UserEvent::UserRegistered {
+        email: Erasable::Known(ada()),
+        username: Erasable::Known(ada_username()),
+        password_hash: None,
+    };
+    given(&[]).when(without).then(std::slice::from_ref(&registered));
+    let rehash = UserCommand::RehashPassword { previous: hash(), password_hash: new_hash() };
+    given(std::slice::from_ref(&registered)).when(rehash).then_nothing_changes();
+    given(std::slice::from_ref(&registered))
+        .when(change_password())
+        .then_it_is_refused(Rejection::PasswordChanged);
+    let set = UserCommand::ChangePassword { confirmed: None, password_hash: hash() };
+    let changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(hash()) };
+    given(std::slice::from_ref(&registered)).when(set).then(std::slice::from_ref(&changed));
+    let User::Present(account) = fold(&[registered, changed]) else { panic!("the user is absent") };
+    assert!(account.has_password(&hash()));
 }
 
 #[test]
@@ -330,7 +351,7 @@ fn other_events_claim_nothing() {
     let erased = UserEvent::UserRegistered {
         email: Erasable::Erased,
         username: Erasable::Erased,
-        password_hash: Erasable::Erased,
+        password_hash: Some(Erasable::Erased),
     };
     let email_erased = UserEvent::EmailChanged { previous: Erasable::Erased, email: Erasable::Erased };
     let password_changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };

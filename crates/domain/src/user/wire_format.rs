@@ -201,14 +201,37 @@ fn lock_and_unlock_have_no_fields() {
 
 #[test]
 fn erased_registration_decodes() {
-    assert_eq!(
-        decode_erased("UserRegistered", &json!({})),
-        Ok(UserEvent::UserRegistered {
-            email: Erasable::Erased,
-            username: Erasable::Erased,
-            password_hash: Erasable::Erased,
-        })
-    );
+    for (data, password_hash) in
+        [(json!({}), Some(Erasable::Erased)), (json!({ "without_password": true }), None)]
+    {
+        assert_eq!(
+            decode_erased("UserRegistered", &data),
+            Ok(UserEvent::UserRegistered {
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash,
+            })
+        );
+    }
+}
+
+#[test]
+fn registration_without_a_password_says_so() {
+    let registered = UserEvent::UserRegistered {
+        email: Erasable::Known(crate::samples::ada()),
+        username: Erasable::Known(crate::samples::ada_username()),
+        password_hash: None,
+    };
+    insta::assert_snapshot!(stored(registered.encode()), @r#"
+    UserRegistered 1
+    data {
+      "without_password": true
+    }
+    personal {
+      "email": "Ada@example.com",
+      "username": "Ada Lovelace"
+    }
+    "#);
 }
 
 #[test]

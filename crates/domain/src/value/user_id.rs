@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 const STREAM_PREFIX: &str = "user-";
+const LOGINS_PREFIX: &str = "logins-";
 
 /// The fixed bits of a UUID that encodes an `ObjectId`: version 8, the variant with two zero bits after it,
 /// and the trailing zeros.
@@ -86,6 +87,21 @@ impl UserId {
         let uuid = stream.strip_prefix(STREAM_PREFIX)?;
         let id = parse_hyphenated(uuid).map(Self)?;
         (id.stream() == stream).then_some(id)
+    }
+
+    /// The name of the stream of the user's logins.
+    #[must_use]
+    pub fn logins_stream(&self) -> String {
+        format!("{LOGINS_PREFIX}{}", self.0.hyphenated())
+    }
+
+    /// Parses the name of a stream of logins; `None` unless it is exactly the form of
+    /// [`logins_stream`](UserId::logins_stream).
+    #[must_use]
+    pub fn from_logins_stream(stream: &str) -> Option<Self> {
+        let uuid = stream.strip_prefix(LOGINS_PREFIX)?;
+        let id = parse_hyphenated(uuid).map(Self)?;
+        (id.logins_stream() == stream).then_some(id)
     }
 
     fn from_object_id_digits(digits: u128) -> Self {
@@ -209,6 +225,8 @@ mod tests {
             prop_assert_eq!(UserId::parse(&id.to_string()), Ok(id));
             prop_assert_eq!(UserId::parse(&id.as_uuid().to_string()), Ok(id));
             prop_assert_eq!(UserId::from_stream(&id.stream()), Some(id));
+            prop_assert_eq!(UserId::from_logins_stream(&id.logins_stream()), Some(id));
+            prop_assert_eq!(UserId::from_stream(&id.logins_stream()), None);
         }
     }
 }

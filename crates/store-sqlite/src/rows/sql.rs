@@ -1,7 +1,9 @@
 //! SQL for one read-model table. Names come from the source code, never from a request, but are quoted
 //! anyway.
 
-use store::{Column, ColumnKind, Table};
+use std::ops::Bound;
+
+use store::{Column, ColumnKind, PrefixQuery, Table};
 
 /// The maximum number of rows that [`find`] returns.
 const FIND_LIMIT: usize = 100;
@@ -85,6 +87,17 @@ pub(super) fn page_after(table: &Table) -> String {
     format!("{} WHERE {key} > ?2 ORDER BY {key} LIMIT ?1", select(table))
 }
 
+/// Selects at most `?1` rows of the query, whose bounds are `?2` and `?3`; `None` if there is no such text column.
+pub(crate) fn prefix_page(table: &Table, query: &PrefixQuery) -> Option<String> {
+    let PrefixQuery { column, .. } = query;
+    let mut columns = table.schema.columns.iter();
+    columns.find(|known| known.name == *column && known.kind == ColumnKind::Text)?;
+    let column = quoted(column);
+    let lower = if matches!(query.lower(), Bound::Excluded(_)) { ">" } else { ">=" };
+    let upper = if query.upper().is_some() { format!(" AND {column} < ?3") } else { String::new() };
+    Some(format!("{} WHERE {column} {lower} ?2{upper} ORDER BY {column} LIMIT ?1", select(table)))
+}
+
 fn select(table: &Table) -> String {
     format!("SELECT {} FROM {}", columns(table), quoted(&table.name))
 }
@@ -102,4 +115,47 @@ fn column_type(column: &Column) -> &'static str {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use store::TableSchema;
+
+    use super::*;
+
+    static THINGS: TableSchema = TableSchema {
+        columns: &[
+            Column { name: "id", kind: ColumnKind::Text },
+            Column { name: "label", kind: ColumnKind::Text },
+            Column { name: "count", kind: ColumnKind::Integer },
+        ],
+        indexes: &["label"],
+    };
+
+    #[test]
+    fn rows_of_a_prefix_are_read_from_an_index_in_order() {
+        let (connection, table) = (Connection::open_in_memory().unwrap(), Table::of("things", 1, &THINGS));
+        connection.execute_batch(&create(&table)).unwrap();
+        let query = |column, prefix: &str, after: Option<&str>| PrefixQuery {
+            column,
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit: 10,
+        };
+        for query in [query("label", "a", None), query("label", "a", Some("ab")), query("label", "", None)] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", prefix_page(&table, &query).unwrap());
+            let mut statement = connection.prepare(&sql).unwrap();
+            let mut plan = Vec::new();
+            let mut steps = statement.raw_query();
+            while let Some(step) = steps.next().unwrap() {
+                plan.push(step.get::<_, String>("detail").unwrap());
+            }
+            let bounds = if query.prefix.is_empty() { "label>?" } else { "label>? AND label<?" };
+            assert_eq!(plan, [format!("SEARCH things_1 USING INDEX things_1_label ({bounds})")], "{query:?}");
+        }
+        for column in ["count", "unknown", "label\""] {
+            assert_eq!(prefix_page(&table, &query(column, "a", None)), None);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Guarantee 8: crypto-shredding. Erasing a stream destroys its data key and releases its claims in one
 //! commit; the log is unchanged.
 
+use futures::future::join_all;
 use serde_json::Map;
 
 use super::harness::{Harness, append_writes, json_object, read_all};
@@ -92,4 +93,79 @@ pub async fn erased_stream_releases_its_claims(harness: &Harness) {
     append_writes(&store, [harness.write_claiming_email(&harness.new_stream(), "bob@example.com")])
         .await
         .unwrap();
+}
+
+fn logins_of(user: &StreamId) -> StreamId {
+    StreamId::new(user.as_str().replacen("user-", "logins-", 1)).unwrap()
+}
+
+/// Events of a stream that is sealed under the key of another one are read by every process while that one exists,
+/// and lose their personal data with it, without an entry of their own in the key store.
+pub async fn erasure_reaches_streams_sealed_under_the_same_key(harness: &Harness) {
+    let (store, ada, bob) = with_two_people(harness).await;
+    let (process, other) = (harness.open_migrated().await, harness.open_store().await);
+    let (hers, his) = (logins_of(&ada), logins_of(&bob));
+    append_writes(&store, [harness.write(&hers, ExpectedVersion::NoStream)]).await.unwrap();
+    append_writes(&other, [harness.write(&hers, ExpectedVersion::Any)]).await.unwrap();
+    append_writes(&other, [harness.write(&his, ExpectedVersion::Any)]).await.unwrap();
+    let known = || PersonalData::Known(json_object("email", "ada@example.com"));
+    assert!(other.read_stream(&hers).await.unwrap().iter().all(|event| event.personal == known()));
+    assert!(process.log.key_entries(&[hers.clone(), his.clone()]).await.unwrap().is_empty());
+
+    append_writes(&store, [erasing(harness, &ada)]).await.unwrap();
+    for store in [&store, &other] {
+        let erased = store.read_stream(&hers).await.unwrap();
+        assert!(erased.len() == 2 && erased.iter().all(|event| event.personal == PersonalData::Erased));
+        assert_eq!(store.read_stream(&his).await.unwrap()[0].personal, known());
+        let whole = EventQuery { limit: 10, stream: Some(hers.clone()), ..EventQuery::default() };
+        let redacted = store.redacted_page(&whole).await.unwrap().events;
+        assert!(redacted.iter().all(|event| event.personal == PersonalData::Erased));
+    }
+    let plain = StreamWrite::new(hers.clone(), ExpectedVersion::Any, vec![harness.plain_event()]);
+    for write in [harness.write(&hers, ExpectedVersion::Any), plain] {
+        let refused = append_writes(&other, [write]).await;
+        assert!(matches!(&refused, Err(AppendError::Erased { stream }) if *stream == ada), "{refused:?}");
+    }
+}
+
+/// A stream that is sealed under the key of another one does not exist without that one, and neither takes claims
+/// nor is erased by itself.
+pub async fn streams_without_their_key_owner_are_rejected(harness: &Harness) {
+    let (store, ada, _) = with_two_people(harness).await;
+    let unknown = logins_of(&harness.new_stream());
+    let plain = |stream: &StreamId| {
+        StreamWrite::new(stream.clone(), ExpectedVersion::Any, vec![harness.plain_event()])
+    };
+    let claiming = harness.write_claiming_email(&logins_of(&ada), "eve@example.com");
+    for write in [harness.write(&unknown, ExpectedVersion::Any), plain(&unknown), claiming] {
+        let refused = append_writes(&store, [write]).await;
+        assert!(matches!(refused, Err(AppendError::Invalid(_))), "{refused:?}");
+    }
+    let refused = append_writes(&store, [erasing(harness, &logins_of(&ada))]).await;
+    assert!(matches!(refused, Err(AppendError::Invalid(_))), "{refused:?}");
+    assert_eq!(read_all(&store).await.len(), 2);
+}
+
+/// Of concurrent logins and an erasure, no login that comes after it is committed.
+pub async fn concurrent_erasure_ends_streams_sealed_under_the_same_key(harness: &Harness) {
+    let (store, ada, _) = with_two_people(harness).await;
+    let other = harness.open_store().await;
+    let hers = logins_of(&ada);
+    let logins = (0..20).map(|_| append_writes(&other, [harness.write(&hers, ExpectedVersion::Any)]));
+    let (logins, erased) = tokio::join!(join_all(logins), append_writes(&store, [erasing(harness, &ada)]));
+    let erased = erased.unwrap().position;
+    for login in logins {
+        match login {
+            Ok(appended) => assert!(appended.position < erased),
+            Err(error) => {
+                assert!(matches!(&error, AppendError::Erased { stream } if *stream == ada), "{error}");
+            }
+        }
+    }
+    assert!(
+        read_all(&store)
+            .await
+            .iter()
+            .all(|event| { event.envelope.stream != hers || event.envelope.position < erased })
+    );
 }

@@ -60,10 +60,14 @@ macro_rules! conformance {
             ordering::head_commits_to_the_events
             ordering::commits_of_another_process_wake_watchers
             ordering::event_queries_filter
+            ordering::streams_are_read_backwards
             ordering::positions_are_found_by_time
             erasure::erased_stream_keeps_events_and_loses_personal_data
             erasure::erased_stream_rejects_appends
             erasure::erased_stream_releases_its_claims
+            erasure::erasure_reaches_streams_sealed_under_the_same_key
+            erasure::streams_without_their_key_owner_are_rejected
+            erasure::concurrent_erasure_ends_streams_sealed_under_the_same_key
             idempotency::repeated_append_executes_once
             idempotency::keys_are_bound_to_scope_and_request
             idempotency::concurrent_repeats_execute_once
@@ -74,11 +78,13 @@ macro_rules! conformance {
             verification::claims_contradicting_the_events_are_found
             verification::silently_destroyed_key_is_found
             verification::stream_that_outlives_its_owner_is_found
+            verification::streams_sealed_under_another_key_verify
             rows::rows_and_checkpoint_are_written_atomically
             rows::concurrent_projectors_one_writes
             rows::every_column_kind_round_trips
             rows::row_with_unknown_column_is_rejected
             rows::rows_are_found_by_index_and_by_page
+            rows::rows_are_found_by_prefix
             rows::checkpoints_of_another_process_wake_watchers
             rows::slice_carries_its_checkpoint
             rows::tables_are_written_together_or_not_at_all

@@ -199,3 +199,27 @@ pub async fn positions_are_found_by_time(harness: &Harness) {
     let ahead = store.last_before(start, Position::new(9), head).await.unwrap();
     assert_eq!(ahead, Position::new(9), "a position beyond the head is returned unchanged");
 }
+
+/// The newest events of a stream come first, below the given version, and those of other streams not at all.
+pub async fn streams_are_read_backwards(harness: &Harness) {
+    let store = harness.open_store().await;
+    let (stream, other) = (harness.new_stream(), harness.new_stream());
+    for _ in 0..5 {
+        append_writes(&store, [harness.write(&stream, ExpectedVersion::Any)]).await.unwrap();
+        append_writes(&store, [harness.write(&other, ExpectedVersion::Any)]).await.unwrap();
+    }
+    let store = harness.open_store().await;
+    for (before, limit, expected) in [
+        (None, 2, &[5, 4][..]),
+        (None, 10, &[5, 4, 3, 2, 1]),
+        (Some(4), 2, &[3, 2]),
+        (Some(1), 2, &[]),
+        (Some(u64::MAX), 1, &[5]),
+    ] {
+        let read = store.read_stream_backwards(&stream, before, limit).await.unwrap();
+        let versions: Vec<_> = read.iter().map(|event| event.envelope.version).collect();
+        assert_eq!(versions, expected, "{before:?} {limit}");
+    }
+    assert_eq!(store.last_of_stream(&stream).await.unwrap().unwrap().version, 5);
+    assert_eq!(store.last_of_stream(&harness.new_stream()).await.unwrap(), None);
+}

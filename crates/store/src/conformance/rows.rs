@@ -7,7 +7,9 @@ use super::harness::{BackendHandle, Harness, TIMEOUT, append_writes};
 use crate::append::ExpectedVersion;
 use crate::error::{InternalError, StoreError, WriteError};
 use crate::event::Position;
-use crate::rows::{Column, ColumnKind, ProjectionCheckpoint, Row, RowChange, Table, TableSchema, TableWrite};
+use crate::rows::{
+    Column, ColumnKind, PrefixQuery, ProjectionCheckpoint, Row, RowChange, Table, TableSchema, TableWrite,
+};
 use crate::rows_digest::RowsDigest;
 use crate::versions::ProjectionVersions;
 
@@ -154,6 +156,68 @@ pub async fn rows_are_found_by_index_and_by_page(harness: &Harness) {
         ids(handle.rows.row_page(&things(1), Some("19"), 10).await.unwrap().rows),
         (20..25).collect::<Vec<_>>()
     );
+}
+
+/// Rows are found by the beginning of an indexed text, in the order of its code points, whatever the text contains;
+/// pages neither skip a row nor repeat one, also while others are written.
+pub async fn rows_are_found_by_prefix(harness: &Harness) {
+    let handle = prepared(harness).await;
+    let labels = [
+        "",
+        "a",
+        "a%",
+        "a_",
+        "ab",
+        "a\u{D7FF}",
+        "a\u{D7FF}x",
+        "a\u{E000}",
+        "a\u{10FFFF}",
+        "a\u{10FFFF}z",
+        "b",
+        "A",
+        "ä",
+        "äb",
+        "a'\"",
+        "a\\",
+        "a.*",
+        "日本",
+        "日本語",
+    ];
+    let changes = labels.iter().zip(10..).map(|(label, id)| change(&id.to_string(), label));
+    handle.rows.apply(&things(1), at(0), at(1), changes.collect()).await.unwrap();
+    let page = async |prefix: &str, after: Option<&str>, limit| {
+        let query = PrefixQuery {
+            column: "label",
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit,
+        };
+        let page = handle.rows.prefix_page(&things(1), &query).await.unwrap();
+        assert_eq!(page.checkpoint, at(1));
+        page.rows.iter().map(|row| row["label"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for prefix in
+        ["", "a", "a%", "a_", "a\u{D7FF}", "a\u{10FFFF}", "ä", "日本", "a'", "a\\", "a.", "c", "\u{10FFFF}"]
+    {
+        let mut expected: Vec<_> = labels.into_iter().filter(|label| label.starts_with(prefix)).collect();
+        expected.sort_unstable();
+        assert_eq!(page(prefix, None, 100).await, expected, "{prefix:?}");
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let found = page(prefix, after.as_deref(), 2).await;
+            let Some(last) = found.last() else { break };
+            after = Some(last.clone());
+            paged.extend(found);
+        }
+        assert_eq!(paged, expected, "{prefix:?} in pages");
+    }
+    assert_eq!(page("a", Some("A"), 1).await, ["a"], "a value below the prefix");
+    assert_eq!(page("a", Some("b"), 1).await, [""; 0], "a value above the prefix");
+    assert_eq!(page("a", None, 0).await, [""; 0]);
+    handle.rows.remove(&things(1)).await.unwrap();
+    let query = PrefixQuery { column: "label", prefix: "a".to_owned(), after: None, limit: 1 };
+    let removed = handle.rows.prefix_page(&things(1), &query).await.unwrap().checkpoint;
+    assert_eq!(removed, ProjectionCheckpoint::removed());
 }
 
 /// Checkpoints and versions written by one process notify watchers in another.

@@ -180,3 +180,19 @@ pub async fn stream_that_outlives_its_owner_is_found(harness: &Harness) {
     append_writes(&store, [erasing(harness, &two, ExpectedVersion::Exactly(1), true)]).await.unwrap();
     verify(&store).await.unwrap();
 }
+
+/// Events that are sealed under the key of another stream verify, before its erasure and after it, also while
+/// they are appended.
+pub async fn streams_sealed_under_another_key_verify(harness: &Harness) {
+    let store = harness.open_store().await;
+    let ada = harness.new_stream();
+    let logins = StreamId::new(ada.as_str().replacen("user-", "logins-", 1)).unwrap();
+    append_writes(&store, [harness.write(&ada, ExpectedVersion::NoStream)]).await.unwrap();
+    for _ in 0..3 {
+        append_writes(&store, [harness.write(&logins, ExpectedVersion::Any)]).await.unwrap();
+    }
+    assert_eq!(verify(&store).await.unwrap().streams, 2);
+    append_writes(&store, [erasing(harness, &ada, ExpectedVersion::Exactly(1), true)]).await.unwrap();
+    let verified = verify(&store).await.unwrap();
+    assert_eq!((verified.position, verified.streams), (Position::new(5), 2));
+}

@@ -1,13 +1,16 @@
 //! Read models of the reference backend.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::Memory;
 use crate::error::{StoreError, WriteError};
-use crate::rows::{ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableWrite};
+use crate::rows::{
+    PrefixQuery, ProjectionCheckpoint, ReadModelStore, Row, RowChange, RowPage, Table, TableWrite,
+};
 use crate::versions::ProjectionVersions;
 
 #[async_trait]
@@ -54,6 +57,21 @@ impl ReadModelStore for Memory {
         };
         let above = |(key, _): &(&String, &Row)| after.is_none_or(|after| key.as_str() > after);
         let rows = rows.iter().filter(above).take(limit).map(|(_, row)| row.clone()).collect();
+        Ok(RowPage { checkpoint: *checkpoint, head: state.head.position, rows })
+    }
+
+    async fn prefix_page(&self, table: &Table, query: &PrefixQuery) -> Result<RowPage, StoreError> {
+        let state = self.state();
+        let Some((checkpoint, rows)) = state.tables.get(&table.name) else {
+            return Ok(RowPage { head: state.head.position, ..RowPage::default() });
+        };
+        let value = |row: &Row| row.get(query.column).and_then(|value| value.as_str()).map(str::to_owned);
+        let upper = query.upper();
+        let bounds = (query.lower(), upper.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
+        let within = |(value, _): &(String, &Row)| RangeBounds::<str>::contains(&bounds, value.as_str());
+        let found: BTreeMap<_, _> =
+            rows.values().filter_map(|row| Some((value(row)?, row))).filter(within).collect();
+        let rows = found.into_values().take(query.limit).cloned().collect();
         Ok(RowPage { checkpoint: *checkpoint, head: state.head.position, rows })
     }
 

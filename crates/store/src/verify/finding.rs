@@ -174,6 +174,22 @@ pub enum FindingKind {
         /// The stream of its owner.
         owner: StreamId,
     },
+    /// The event belongs to a stream that never existed: such an event was never appended.
+    #[error("stream {stream} belongs to {owner}, which has no event before this one")]
+    KeyOwnerMissing {
+        /// The stream of the event.
+        stream: StreamId,
+        /// The stream whose data key seals it.
+        owner: StreamId,
+    },
+    /// The event belongs to a stream that was erased: such an event was never appended.
+    #[error("stream {stream} has an event although {owner} was erased before")]
+    EventAfterErasure {
+        /// The stream of the event.
+        stream: StreamId,
+        /// The stream whose data key sealed it.
+        owner: StreamId,
+    },
     /// The event does not decode into an event of the domain.
     #[error("the event cannot be decoded: {reason}")]
     UndecodableEvent {
@@ -242,6 +258,8 @@ impl FindingKind {
             Self::KeyAfterErasure { .. } => "key_after_erasure",
             Self::ClaimsMismatch { .. } => "claims_mismatch",
             Self::OutlivesOwner { .. } => "outlives_owner",
+            Self::KeyOwnerMissing { .. } => "key_owner_missing",
+            Self::EventAfterErasure { .. } => "event_after_erasure",
             Self::UndecodableEvent { .. } => "undecodable_event",
             Self::Corrupt(corruption) => corruption.code(),
             Self::KeyMissing(_) => "key_missing",

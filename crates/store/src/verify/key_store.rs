@@ -25,8 +25,17 @@ pub(super) struct KeyStoreComparison {
 impl KeyStoreComparison {
     /// Applies the effects of the events of a page, and compares them with the entries `stored`, read after
     /// the events.
-    pub(super) fn apply(&mut self, page: &[EventEffects], stored: &StoredEntries, streams: &mut Streams) {
+    ///
+    /// # Errors
+    /// The first event of a stream whose key owner was erased before.
+    pub(super) fn apply(
+        &mut self,
+        page: &[EventEffects],
+        stored: &StoredEntries,
+        streams: &mut Streams,
+    ) -> Result<(), Finding> {
         for effects in page {
+            check_key_owner(effects, streams)?;
             self.claims = (self.claims + effects.taken.len()).saturating_sub(effects.released.len());
             let held = stored.get(&effects.stream).map(|(_, claims)| claims.as_slice()).unwrap_or_default();
             streams.apply(effects, held);
@@ -39,7 +48,17 @@ impl KeyStoreComparison {
                 self.mismatches.remove(name);
             }
         }
+        Ok(())
     }
+}
+
+/// A stream without a key of its own gets no events after the erasure of its key owner.
+fn check_key_owner(effects: &EventEffects, streams: &Streams) -> Result<(), Finding> {
+    let (stream, owner) = (effects.stream.clone(), effects.stream.key_owner());
+    if stream.owns_key() || !streams.is_erased(&owner) {
+        return Ok(());
+    }
+    Err(Finding::new(effects.position, FindingKind::EventAfterErasure { stream, owner }))
 }
 
 impl KeyStoreComparison {
@@ -104,7 +123,9 @@ impl ExpectedEntry {
         let kind = match stored {
             None if self.sealed || !self.claims.is_empty() => FindingKind::KeyEntryMissing { stream },
             None => return Ok(()),
-            Some(_) if self.last == Position::START => FindingKind::KeyEntryOrphaned { stream },
+            Some(_) if self.last == Position::START || !name.owns_key() => {
+                FindingKind::KeyEntryOrphaned { stream }
+            }
             Some((KeyEntry::Erased, _)) if !self.erased => FindingKind::KeyDestroyed { stream },
             Some((KeyEntry::Erased, claims)) if claims.is_empty() => return Ok(()),
             Some((KeyEntry::Erased, _)) => FindingKind::ClaimsAfterErasure { stream },

@@ -54,6 +54,8 @@ impl Proofs {
     /// - The unique claims in the key store are those that the events have taken and not released. A claim that was
     ///   introduced after an event may be missing.
     /// - A stream that belongs to an erased stream is erased.
+    /// - A stream that is sealed under the key of another one has events only between the first one of that stream
+    ///   and its erasure.
     /// - If `since` is given, an earlier signed head, the log begins with the events of that head.
     ///
     /// # Errors

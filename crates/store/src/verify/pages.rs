@@ -98,19 +98,19 @@ async fn check_page(
     Ok(CheckedPage { headers, leaf_mismatch, tile_mismatch: None, effects, stored, unreadable, end })
 }
 
-/// Reads the key store entries of the streams and decrypts the events.
+/// Reads the key store entries of the streams, or of their key owners, and decrypts the events.
 async fn decrypt(
     store: &EventStore,
     events: Vec<Envelope>,
 ) -> Result<(StoredEntries, Vec<StoredEvent>), StoreError> {
-    let mut streams: Vec<_> = events.iter().map(|event| event.stream.clone()).collect();
+    let mut streams: Vec<_> = events.iter().map(|event| event.stream.key_owner()).collect();
     streams.sort_unstable();
     streams.dedup();
     let stored = store.backend().key_entries_with_claims(&streams).await?;
     let stored: StoredEntries =
         stored.into_iter().map(|(stream, entry, claims)| (stream, (entry, claims))).collect();
     let sealed: HashSet<_> =
-        events.iter().filter(|event| event.sealed.is_some()).map(|event| event.stream.clone()).collect();
+        events.iter().filter(|event| event.sealed.is_some()).map(|event| event.stream.key_owner()).collect();
     let entries = stored
         .iter()
         .filter(|(stream, _)| sealed.contains(*stream))
@@ -191,7 +191,8 @@ pub(crate) fn effects(
         };
         effects.push(EventEffects {
             position,
-            is_sealed: event.envelope.sealed.is_some(),
+            // Otherwise the key owner has the entry.
+            is_sealed: event.envelope.sealed.is_some() && event.envelope.stream.owns_key(),
             erases: change.erases,
             owner: change.owner,
             taken: hashes(&change.take),

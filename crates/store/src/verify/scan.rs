@@ -48,7 +48,7 @@ impl EventStore {
                     return Err(finding.clone().into());
                 }
             }
-            comparison.apply(&page.effects?, &page.stored, &mut sequence.streams);
+            comparison.apply(&page.effects?, &page.stored, &mut sequence.streams)?;
             if let Some(finding) = page.unreadable {
                 return Err(finding.into());
             }
@@ -136,7 +136,8 @@ impl EventStore {
         reader: ClaimReader,
     ) -> Result<ExpectedEntry, VerifyError> {
         // Without an entry nothing can be decrypted, and that it is missing is all there is to find.
-        let key = stored.map_or(&KeyEntry::Erased, |(entry, _)| entry);
+        let own_entry = stored.filter(|_| stream.owns_key());
+        let (key_owner, key) = (stream.key_owner(), own_entry.map_or(&KeyEntry::Erased, |(entry, _)| entry));
         let (mut expected, mut after) = (ExpectedEntry::default(), 0);
         loop {
             let mut events = self.backend().stream(stream, after, STREAM_PAGE).await?;
@@ -144,7 +145,7 @@ impl EventStore {
             after = events.last().map_or(after, |event| event.version);
             events.retain(|event| event.position <= until);
             let sealed = events.iter().any(|event| event.sealed.is_some());
-            let keys = sealed.then_some((stream, key)).into_iter();
+            let keys = sealed.then_some((&key_owner, key)).into_iter();
             let events = unseal_with(keys, self.masters(), events).await?;
             for effects in effects(self, reader, events)? {
                 expected.apply(effects);
@@ -155,13 +156,15 @@ impl EventStore {
         }
     }
 
-    /// Finds orphaned entries: streams with an entry in the key store and no event so far.
+    /// Finds orphaned entries: streams with an entry in the key store and no event so far, or without a key of
+    /// their own.
     async fn orphaned_entries(&self, streams: &Streams) -> Result<BTreeSet<StreamId>, StoreError> {
         let mut orphaned_entries = BTreeSet::new();
         let mut after = None;
         loop {
             let page = self.backend().key_entry_streams(after.as_ref(), PAGE).await?;
-            orphaned_entries.extend(page.iter().filter(|stream| streams.version(stream) == 0).cloned());
+            let is_orphaned = |stream: &&StreamId| streams.version(stream) == 0 || !stream.owns_key();
+            orphaned_entries.extend(page.iter().filter(is_orphaned).cloned());
             after = page.last().cloned();
             if page.len() < PAGE {
                 return Ok(orphaned_entries);

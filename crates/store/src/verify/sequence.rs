@@ -97,6 +97,10 @@ impl LogSequence {
             let kind = FindingKind::TimeReversed { at: event.at, previous };
             return Err(Finding::new(event.position, kind));
         }
+        if !event.stream.owns_key() && self.streams.version(&event.stream.key_owner()) == 0 {
+            let (stream, owner) = (event.stream.clone(), event.stream.key_owner());
+            return Err(Finding::new(event.position, FindingKind::KeyOwnerMissing { stream, owner }));
+        }
         self.streams.set_version(&event.stream, expected);
         self.frontier.push(event.leaf);
         self.last = Some((event.position, event.at));
@@ -196,6 +200,14 @@ mod tests {
         let (events, head) = log();
         assert_eq!(verify_log(&events, &head), Ok(()));
         assert_eq!(verify_log(&[], &Head::default()), Ok(()));
+    }
+
+    #[test]
+    fn event_of_a_stream_without_its_key_owner_is_found() {
+        let mut logins = event(1);
+        logins.stream = StreamId::new("logins-1").unwrap();
+        let finding = LogSequence::new(&Env::system()).apply(&(&logins).into()).unwrap_err();
+        assert_eq!((finding.kind.code(), finding.position), ("key_owner_missing", Position::new(1)));
     }
 
     fn rehash(event: &mut Envelope) {

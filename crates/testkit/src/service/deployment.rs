@@ -92,6 +92,14 @@ impl Deployment {
         self.start(arguments).finish(self.timeout).await
     }
 
+    /// Runs a command to completion, with this text on stdin.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> CommandOutput {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        std::io::Write::write_all(&mut file, input.as_bytes()).expect("the input is written");
+        std::io::Seek::rewind(&mut file).expect("a file can be rewound");
+        self.start_with_input(arguments, Stdio::from(file)).finish(self.timeout).await
+    }
+
     /// Runs a command that must succeed.
     pub async fn run_ok(&self, arguments: &[&str]) -> CommandOutput {
         let finished = self.run(arguments).await;
@@ -127,12 +135,16 @@ impl Deployment {
     /// Starts the binary without waiting.
     #[must_use]
     pub fn start(&self, arguments: &[&str]) -> ServiceProcess {
+        self.start_with_input(arguments, Stdio::null())
+    }
+
+    fn start_with_input(&self, arguments: &[&str], input: Stdio) -> ServiceProcess {
         let child = Command::new(&self.executable)
             .args(arguments)
             .env_clear()
             .envs(&self.environment)
             .current_dir(self.folder.path())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -104,8 +104,7 @@ impl EmailAddress {
         match self.0.rsplit_once('@') {
             // Punycode distinguishes what DNS distinguishes (`faß.de` and `fass.de`), and nothing else.
             Some((local_part, domain)) => {
-                let domain = to_ascii(domain).unwrap_or_else(|| domain.to_lowercase());
-                format!("{}@{domain}", identity_key(local_part))
+                format!("{}@{}", identity_key(local_part), domain_key(domain))
             }
             // Only a stored address can lack its @-sign.
             None => identity_key(&self.0),
@@ -280,6 +279,11 @@ fn check_given_length(local_part: &str, domain: &str) -> Result<(), EmailError> 
 /// full stop.
 fn hides_a_dot(character: char) -> bool {
     !matches!(character, '.' | '\u{FF0E}') && std::iter::once(character).nfkd().any(|part| part == '.')
+}
+
+/// The domain in [`EmailAddress::key`].
+pub(super) fn domain_key(domain: &str) -> String {
+    to_ascii(domain).unwrap_or_else(|| domain.to_lowercase())
 }
 
 fn to_ascii(domain: &str) -> Option<String> {

@@ -245,9 +245,10 @@ impl TokenKeys {
         now: i64,
         at_once: bool,
     ) -> Result<PublicKey, InvalidTokenKeys> {
+        let ends = self.ends();
         self.0 = std::mem::take(&mut self.0)
             .into_iter()
-            .zip(self.ends())
+            .zip(ends)
             .filter_map(|(key, end)| end.is_none_or(|end| now < end).then_some(key))
             .collect();
         let last = self.0.iter_mut().rfind(|key| key.public.algorithm == algorithm);

@@ -3,10 +3,12 @@
 
 - schemathesis sends requests made from the description, and compares the answers with it: all checks, 50 examples.
 - Clients in TypeScript and Python are generated from the description, compiled, and read the history of a user.
+- PyJWT and `jose` verify access tokens by the URL of the key set alone, before and after a rotation.
 
 Needs cargo, python3 with pip and venv, node and npm. Packages are pinned in `requirements.txt` and
-`typescript/package-lock.json`, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only
-one store is checked, with `--only schemathesis`, `typescript` or `python` only that part runs.
+the `package-lock.json` files, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only
+one store is checked, with `--only schemathesis`, `typescript`, `python` or `jwks` only that
+part runs.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = ["schemathesis", "typescript", "python"]
+PARTS = ["schemathesis", "typescript", "python", "jwks"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
 SETTINGS = {
     **ADMIN,
@@ -72,19 +74,20 @@ def build(target):
 
 def install(work):
     """Installs the pinned packages, unless they are there; the folder of the programs of the Python packages."""
-    venv, node = work / "venv", work / "typescript"
+    venv = work / "venv"
     if is_outdated(venv, [HERE / "requirements.txt"]):
         run([sys.executable, "-m", "venv", "--clear", venv])
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         run([*pip, "-r", HERE / "requirements.txt"])
         mark(venv, [HERE / "requirements.txt"])
-    packages = [HERE / "typescript" / name for name in ["package.json", "package-lock.json"]]
-    if is_outdated(node, packages):
-        node.mkdir(parents=True, exist_ok=True)
-        for package in packages:
-            shutil.copy(package, node)
-        run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=node)
-        mark(node, packages)
+    for name in ["typescript", "jwks"]:
+        node, packages = work / name, [HERE / name / file for file in ["package.json", "package-lock.json"]]
+        if is_outdated(node, packages):
+            node.mkdir(parents=True, exist_ok=True)
+            for package in packages:
+                shutil.copy(package, node)
+            run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=node)
+            mark(node, packages)
     return venv / "bin"
 
 
@@ -196,6 +199,14 @@ def python(programs, address, folder):
     run([programs / "python", "history.py"], cwd=folder, env=variables)
 
 
+def jwks(programs, node, aegis, folder):
+    """Verifies tokens of services of its own, on the embedded database, by their key set."""
+    shutil.copytree(HERE / "jwks", folder / "jwks")
+    (folder / "jwks" / "node_modules").symlink_to(node / "node_modules")
+    variables = {**os.environ, "AEGIS": str(aegis), "JOSE": str(folder / "jwks")}
+    run([programs / "python", folder / "jwks" / "verify.py", "EdDSA", "ES256"], env=variables)
+
+
 def check(store, parts, aegis, mongod, programs, work):
     """Runs the parts on one store; the names of those that failed."""
     failed = []
@@ -205,6 +216,7 @@ def check(store, parts, aegis, mongod, programs, work):
             checks = {
                 "typescript": lambda: typescript(work / "typescript", address, folder),
                 "python": lambda: python(programs, address, folder),
+                "jwks": lambda: jwks(programs, work / "jwks", aegis, folder),
                 "schemathesis": lambda: schemathesis(programs, address, folder),
             }
             for part, run_part in checks.items():

@@ -15,7 +15,7 @@ use store::{Env, MasterKey, MasterKeys, Rotation};
 
 use crate::support::{
     Deployment, MASTER_KEY, PASSWORD, Response, SECRET_KEY, Store, TestApp, TestClock, email_of,
-    on_both_stores, on_one_store, sign_token,
+    on_both_stores, sign_token,
 };
 
 on_both_stores! {
@@ -27,6 +27,7 @@ on_both_stores! {
     swapped_and_foreign_key_entries_are_refused
     key_set_is_cached_by_its_tag
     command_rotates_and_lists_signing_keys
+    nodes_that_start_at_once_make_one_key
 }
 
 const PATH: &str = "/.well-known/jwks.json";
@@ -292,12 +293,7 @@ async fn command_rotates_and_lists_signing_keys(store: Store) {
     service.kill();
 }
 
-on_one_store! { mongo:
-    nodes_that_start_at_once_make_one_key
-}
-
-async fn nodes_that_start_at_once_make_one_key() {
-    let store = Store::mongo().await;
+async fn nodes_that_start_at_once_make_one_key(store: Store) {
     let nodes = futures::future::join_all((0..4).map(|_| start(&store, Algorithm::ES256, None))).await;
     let ids = key_ids(&nodes[0]).await;
     assert_eq!(ids.len(), 1);

@@ -51,7 +51,7 @@ impl WrappedKeyStore for FailingKeyRecords {
         self.0.replace_keys(&changes[..changes.len() / 2]).await
     }
 
-    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError> {
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), store::WriteError> {
         self.0.add_service_key(name, wrapped).await
     }
 

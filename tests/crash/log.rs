@@ -125,7 +125,9 @@ impl Log {
                 // All later positions would be wrong as well.
                 break;
             }
-            let version: &mut u64 = versions.entry(text(event, "subject")).or_default();
+            // The logins of a user have the same subject and a stream of their own.
+            let stream = (text(event, "subject"), is_login(event));
+            let version: &mut u64 = versions.entry(stream).or_default();
             *version += 1;
             if event["streamversion"] != *version {
                 violation(ViolationKind::StreamVersionGap { position, expected: *version }, event);
@@ -147,7 +149,8 @@ impl Log {
     /// The state of every user according to the events: active or not, and the roles.
     pub(crate) fn users(&self) -> BTreeMap<String, (bool, BTreeSet<String>)> {
         let mut users: BTreeMap<String, (bool, BTreeSet<String>)> = BTreeMap::new();
-        for event in self.events.iter().filter(|event| event["subject"] != "system") {
+        let of_account = |event: &&Value| event["subject"] != "system" && !is_login(event);
+        for event in self.events.iter().filter(of_account) {
             let (active, roles) = users.entry(text(event, "subject").to_owned()).or_default();
             let role = event["data"]["role"].as_str().unwrap_or_default();
             match text(event, "type") {
@@ -180,6 +183,10 @@ pub(crate) async fn assert_rows_follow(deployment: &Deployment, log: &Log) {
     for (id, user) in &users {
         assert_eq!(rows.get(id), Some(user), "user {id} in the read model and in the log");
     }
+}
+
+fn is_login(event: &Value) -> bool {
+    matches!(text(event, "type"), "LoginSucceeded" | "LoginFailed")
 }
 
 fn number(event: &Value, field: &str) -> u64 {

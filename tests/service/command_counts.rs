@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aegis::command::{CommandContext, NewWebhook};
+use aegis::config::{LoginEventSetting, Settings};
 use domain::{UserId, WebhookUrl};
 use mongodb::Client;
 use testkit::{MongodServer, ServerCounts};
@@ -14,6 +15,7 @@ use crate::support::{Store, TestApp, eventually, on_one_store, sign_up_request};
 on_one_store! { mongo:
     idle_node_sends_at_most_five_commands_per_second
     personal_export_reads_no_foreign_webhooks
+    lone_login_costs_at_most_two_transactions_and_fourteen_commands
     lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands
 }
 
@@ -38,7 +40,8 @@ async fn idle_rate(server: &Client) -> (f64, ServerCounts) {
 
 async fn started() -> (MongodServer, Client, TestApp) {
     let server = MongodServer::replica_set().await;
-    let app = TestApp::start(Store::at(&server.url())).await;
+    let with_logins = |settings: &mut Settings| settings.login_events = LoginEventSetting::All;
+    let app = TestApp::start_with(Store::at(&server.url()), with_logins).await;
     app.sign_up("ada").await;
     eventually("readiness", async || Some(app.readiness().await).filter(|ready| ready.status() == 200)).await;
     let client = Client::with_uri_str(server.url()).await.unwrap();
@@ -56,25 +59,41 @@ async fn idle_node_sends_at_most_five_commands_per_second() {
 }
 
 async fn lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands() {
-    const SIGN_UPS: i32 = 20;
     let (_server, client, app) = started().await;
-    let (_, idle) = idle_rate(&client).await;
-    let (before, started) = (counts(&client).await, Instant::now());
-    for number in 0..SIGN_UPS {
+    let sign_up = async |number: i32| {
         sign_up_request(&app, &format!("user{number}")).send().await.expect(201);
+    };
+    assert_cost(&client, sign_up).await;
+}
+
+/// As much as a sign-up: the append of the event, and the projectors that count it.
+async fn lone_login_costs_at_most_two_transactions_and_fourteen_commands() {
+    let (_server, client, app) = started().await;
+    let log_in = async |_: i32| drop(app.token_of("ada@example.com").await);
+    assert_cost(&client, log_in).await;
+}
+
+/// Asserts what one request after the other costs.
+async fn assert_cost(client: &Client, request: impl AsyncFn(i32)) {
+    const REQUESTS: i32 = 20;
+    let (_, idle) = idle_rate(client).await;
+    let (before, started) = (counts(client).await, Instant::now());
+    for number in 0..REQUESTS {
+        request(number).await;
     }
     let elapsed = started.elapsed().as_secs_f64();
-    let sent = counts(&client).await.since(&before);
-    // Every sign-up sends the same whole number of commands of each kind. What is left of the background, which
-    // does not arrive evenly, is a fraction of one per sign-up and kind, and is rounded off.
-    let per_sign_up = |(name, count): (&String, &i64)| {
+    let sent = counts(client).await.since(&before);
+    // Every request sends the same whole number of commands of each kind. What is left of the background, which
+    // does not arrive evenly, is a fraction of one per request and kind, and is rounded off.
+    let per_request = |(name, count): (&String, &i64)| {
         let background = idle.commands.get(name).map_or(0.0, |count| as_f64(*count)) / WINDOW.as_secs_f64();
-        ((as_f64(*count) - background * elapsed) / f64::from(SIGN_UPS)).round()
+        ((as_f64(*count) - background * elapsed) / f64::from(REQUESTS)).round()
     };
-    let commands: f64 = sent.commands.iter().map(per_sign_up).sum();
-    assert!(commands <= 14.0, "{commands} commands per sign-up: {sent:?} in {elapsed:.1} s, idle {idle:?}");
+    let commands: f64 = sent.commands.iter().map(per_request).sum();
+    assert!(commands <= 14.0, "{commands} commands per request: {sent:?} in {elapsed:.1} s, idle {idle:?}");
     assert!(commands >= 5.0, "not even an append was counted: {sent:?}");
-    assert!(sent.transactions <= i64::from(SIGN_UPS) * 2, "{sent:?}");
+    assert!(sent.transactions <= i64::from(REQUESTS) * 2, "{sent:?}");
+    assert!(sent.transactions >= i64::from(REQUESTS), "{sent:?}");
 }
 
 /// The documents that one export of a user's data reads do not depend on the webhooks of others.

@@ -167,7 +167,7 @@ async fn assert_no_scratch_databases(store: &Store) {
     .await;
 }
 
-const BENCHMARKS: [&str; 12] = [
+const BENCHMARKS: [&str; 13] = [
     "append_alone",
     "append_grouped",
     "hashing",
@@ -177,6 +177,7 @@ const BENCHMARKS: [&str; 12] = [
     "commit_to_visible",
     "sign_up_commands",
     "sign_up_transactions",
+    "login_event",
     "verify",
     "proof",
     "export",

@@ -14,8 +14,6 @@ use crate::http::state::HttpState;
 /// `Preference-Applied` of an answer with a representation.
 pub(crate) const REPRESENTATION_APPLIED: [(HeaderName, &str); 1] =
     [(PREFERENCE_APPLIED, "return=representation")];
-/// Other preferences are ignored.
-const PREFER_PATTERN: &str = "^return=(representation|minimal)$";
 
 /// What the client prefers.
 pub(crate) struct Prefer {
@@ -24,7 +22,7 @@ pub(crate) struct Prefer {
 
 document_extractors! {
     Prefer: [header_parameter("Prefer",
-        string("`return=representation`: answer with the result of the write (RFC 7240)").pattern(Some(PREFER_PATTERN)))];
+        string("`return=representation`: answer with the result of the write (RFC 7240); others are ignored"))];
 }
 
 impl Prefer {

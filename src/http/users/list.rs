@@ -132,7 +132,7 @@ pub(crate) struct NewUserBody {
     password: Option<Password>,
     /// None by default.
     #[schema(schema_with = roles_schema)]
-    roles: BTreeSet<Role>,
+    roles: Option<BTreeSet<Role>>,
 }
 
 /// The list may be null.
@@ -148,7 +148,7 @@ impl FromFields for NewUserBody {
         let username = fields.username("username", settings.usernames);
         let password = fields.optional_new_password("password", settings.passwords.min_length);
         let roles = fields.roles("roles");
-        Some(Self { email: email?, username: username?, password, roles })
+        Some(Self { email: email?, username: username?, password, roles: Some(roles) })
     }
 }
 
@@ -183,7 +183,7 @@ pub(crate) async fn create_user(
             password_hash = Some(hash_new_password(app, "password", password, admission.source).await?);
         }
         let registration = UserCommand::Register { email, username, password_hash };
-        Ok(users.create(&context, registration, &roles).await?)
+        Ok(users.create(&context, registration, &roles.unwrap_or_default()).await?)
     };
     let user = attempt.execute(&admin.actor(), create).await?;
     let location = [(header::LOCATION, app.settings.http.path(&format!("/users/{}", user.id)))];

@@ -4,6 +4,7 @@ mod append;
 mod commit_to_visible;
 mod export;
 mod hashing;
+mod login_event;
 mod proof;
 mod rebuild;
 mod row_authentication;
@@ -15,7 +16,7 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 12] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 13] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
@@ -25,6 +26,7 @@ pub(crate) static BENCHMARKS: [&Benchmark; 12] = [
     &commit_to_visible::COMMIT_TO_VISIBLE,
     &sign_up_cost::SIGN_UP_COMMANDS,
     &sign_up_cost::SIGN_UP_TRANSACTIONS,
+    &login_event::LOGIN_EVENT,
     &verify::VERIFY,
     &proof::PROOF,
     &export::EXPORT,

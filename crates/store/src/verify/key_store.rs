@@ -151,6 +151,32 @@ impl ExpectedEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Env;
+
+    #[test]
+    fn event_after_the_erasure_of_its_key_owner_is_found() {
+        let mut streams = Streams::new(&Env::system());
+        let effects = |stream: &str, position, erases| EventEffects {
+            stream: StreamId::new(stream).unwrap(),
+            position: Position::new(position),
+            is_sealed: false,
+            erases,
+            owner: None,
+            taken: Vec::new(),
+            taken_if_free: Vec::new(),
+            released: Vec::new(),
+            released_if_held: Vec::new(),
+        };
+        let mut apply = |page: &[EventEffects]| {
+            KeyStoreComparison::default().apply(page, &StoredEntries::default(), &mut streams)
+        };
+        let [login, erasure, forged] =
+            [effects("logins-1", 2, false), effects("user-1", 3, true), effects("logins-1", 4, false)];
+        assert_eq!(apply(&[effects("user-1", 1, false), login, erasure]), Ok(()));
+        assert_eq!(apply(&[effects("logins-2", 4, false)]), Ok(()));
+        let finding = apply(&[forged]).unwrap_err();
+        assert_eq!((finding.kind.code(), finding.position), ("event_after_erasure", Position::new(4)));
+    }
 
     #[test]
     fn every_key_store_mismatch_is_reported() {

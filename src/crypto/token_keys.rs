@@ -287,8 +287,8 @@ impl TokenKeys {
     /// The key with that id, if it verifies tokens of that algorithm now.
     #[must_use]
     pub fn verifying(&self, algorithm: KeyAlgorithm, id: &str, now: i64) -> Option<&TokenKey> {
-        let found = self.published(now).map(|(key, _)| key);
-        found.into_iter().find(|key| key.public.algorithm == algorithm && key.public.id == id)
+        let mut found = self.published(now).map(|(key, _)| key);
+        found.find(|key| key.public.algorithm == algorithm && key.public.id == id)
     }
 
     /// When each key is dropped: once the tokens that it signed before the next one did have expired.

@@ -83,10 +83,12 @@ pub(super) fn signing_keys(keys: &TokenKeys, env: &Env) -> Vec<SigningKeyOutput>
         SigningKeyOutput {
             id: key.public.id.clone(),
             algorithm: key.public.algorithm.to_string(),
-            state: match key.signs_from > now {
-                _ if signing == Some(&key.public.id) => "signs",
-                true => "published",
-                false => "verifies",
+            state: if signing == Some(&key.public.id) {
+                "signs"
+            } else if key.signs_from > now {
+                "published"
+            } else {
+                "verifies"
             },
             signs_from: time(key.signs_from),
             verifies_until: end.and_then(time),

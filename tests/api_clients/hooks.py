@@ -210,9 +210,10 @@ def aim_body(case, label):
 
 
 def visible(text):
-    """A text that begins with a visible character, is as long in its normal form, and resembles no other one: JSON
-    Schema knows nothing of this."""
+    """A text that begins with a visible character, is as long in its normal form, has no mark without a letter, and
+    resembles no other one: JSON Schema knows nothing of this."""
     text = unicodedata.normalize("NFKC", text)[:40]
+    text = "".join(character for character in text if not unicodedata.category(character).startswith("M"))
     return f"x{text}x{next(numbers)}"
 
 

@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// in every service and restart them. An interrupted rotation is resumed when the command is run again.
     ///
     /// With `--signing`, adds a key that signs access tokens instead, if the service makes these keys (ALGORITHM is
-    /// EdDSA or ES256). It is published at once and signs after 10 minutes, on all nodes and without a restart. The
+    /// `EdDSA` or `ES256`). It is published at once and signs after 10 minutes, on all nodes and without a restart. The
     /// key before it verifies until its tokens have expired.
     Rotate(rotate::Arguments),
 }

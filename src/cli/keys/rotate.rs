@@ -16,6 +16,7 @@ use crate::cli::progress::{ProgressReporter, per_second};
 use crate::config::{CommandSettings, KeyFiles, MasterKeySetting};
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
     /// Rotate the key that signs access tokens, not the master key
     #[arg(long, conflicts_with = "delete_old")]

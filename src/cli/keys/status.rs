@@ -60,7 +60,7 @@ pub(super) struct SigningKeyOutput {
     verifies_until: Option<Timestamp>,
 }
 
-/// As in "signing key … (EdDSA) signs since 2026-11-30T08:00:00Z".
+/// As in "signing key … (`EdDSA`) signs since 2026-11-30T08:00:00Z".
 impl fmt::Display for SigningKeyOutput {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, algorithm, state, signs_from, verifies_until } = self;

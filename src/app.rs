@@ -102,10 +102,11 @@ impl App {
             })
             .await?;
         if self.tokens.uses_keys() {
+            let longest_token = self.settings.tokens.lifetime.max(self.settings.sessions.token_lifetime);
             let keys = self
                 .retry_while_unavailable(|| {
                     let entry = token_key_entry(database, &self.settings.master_key, &self.env);
-                    TokenKeyStore::open(entry, Arc::clone(&self.tokens), self.env.clone())
+                    TokenKeyStore::open(entry, Arc::clone(&self.tokens), longest_token, self.env.clone())
                 })
                 .await?;
             services.token_keys = Some(Arc::new(keys));

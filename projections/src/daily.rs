@@ -132,7 +132,9 @@ impl DayRow {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::EmailChanged { .. }
             | UserEvent::UsernameChanged { .. }
-            | UserEvent::PasswordChanged { .. } => {}
+            | UserEvent::PasswordChanged { .. }
+            | UserEvent::TokensRevoked
+            | UserEvent::SessionRevoked { .. } => {}
         }
         self
     }

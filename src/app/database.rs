@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use store::rotation::WrappedKeyStore;
 use store::tiles::TileStore;
-use store::{Backend, DeliveryStore, LeaseStore, ReadModelStore, StoreError};
+use store::{Backend, DeliveryStore, LeaseStore, ReadModelStore, SessionStore, StoreError};
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 
@@ -20,12 +20,20 @@ pub struct Database {
     pub tiles: Arc<dyn TileStore>,
     pub keys: Arc<dyn WrappedKeyStore>,
     pub deliveries: Arc<dyn DeliveryStore>,
+    pub sessions: Arc<dyn SessionStore>,
 }
 
 impl Database {
     pub fn from_backend<D>(database: D) -> Self
     where
-        D: Backend + ReadModelStore + LeaseStore + TileStore + WrappedKeyStore + DeliveryStore + 'static,
+        D: Backend
+            + ReadModelStore
+            + LeaseStore
+            + TileStore
+            + WrappedKeyStore
+            + DeliveryStore
+            + SessionStore
+            + 'static,
     {
         let database = Arc::new(database);
         Self {
@@ -34,7 +42,8 @@ impl Database {
             leases: database.clone(),
             tiles: database.clone(),
             keys: database.clone(),
-            deliveries: database,
+            deliveries: database.clone(),
+            sessions: database,
         }
     }
 

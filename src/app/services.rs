@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use domain::{UserId, WebhookId};
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Webhooks, lifecycle};
 use store::tiles::Proofs;
-use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, StoreError};
+use store::{DeliveryStore, Env, EventStore, MissingKey, Rotation, Sessions, StoreError};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,6 +23,9 @@ use crate::webhooks::{DeliveryContext, WebhookSender};
 
 /// How long a failing start may take to count the data keys that need the missing master key.
 const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often expired sessions are deleted.
+const SESSION_PURGE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Whether this node applies events to the read models itself, or relies on another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub struct Services {
     pub stats: StatsQueries,
     pub history: HistoryQueries,
     pub login_history: LoginQueries,
+    pub sessions: Sessions,
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
     /// The keys of access tokens, if the service makes them.
@@ -68,6 +72,7 @@ pub struct Services {
     projector: Option<ProjectionHandle>,
     projector_watch: ProjectorWatch,
     tile_builder: Option<AbortOnDropHandle<()>>,
+    session_purge: Option<AbortOnDropHandle<()>>,
     dispatcher: Option<DispatcherHandle>,
 }
 
@@ -107,9 +112,12 @@ impl Services {
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
         let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
         let deliveries = authenticated_deliveries(&store, database);
+        let sessions = Sessions::new(store.clone(), Arc::clone(&database.sessions));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());
         let opened = Self {
-            users: UserCommands::new(store.clone(), env.clone()).with_index(index),
+            users: UserCommands::new(store.clone(), env.clone())
+                .with_index(index)
+                .with_sessions(sessions.clone()),
             logins: LoginCommands::new(store.clone(), env.clone()),
             delivery_context: DeliveryContext::new(
                 store.clone(),
@@ -125,6 +133,8 @@ impl Services {
             dispatcher: None,
             token_keys: None,
             stats: StatsQueries::new(store.clone(), rows),
+            session_purge: is_enabled.then(|| spawn_session_purge(&sessions)),
+            sessions,
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
             history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
             login_history: LoginQueries::new(store.clone()),
@@ -172,8 +182,8 @@ impl Services {
         if let Some(projector) = &self.projector {
             projector.stop().await;
         }
-        if let Some(tile_builder) = &self.tile_builder {
-            tile_builder.abort();
+        for task in self.tile_builder.iter().chain(&self.session_purge) {
+            task.abort();
         }
         self.store.close().await;
     }
@@ -217,6 +227,23 @@ pub fn start_projector(context: &ProjectionContext, env: &Env, node_name: &str) 
 fn spawn_tile_builder(proofs: &Proofs) -> AbortOnDropHandle<()> {
     let proofs = proofs.clone();
     AbortOnDropHandle::new(tokio::spawn(async move { proofs.maintain_tiles().await }))
+}
+
+/// Deletes expired sessions from time to time. Several nodes may do so at once.
+fn spawn_session_purge(sessions: &Sessions) -> AbortOnDropHandle<()> {
+    let sessions = sessions.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            match sessions.purge().await {
+                Ok(0) => {}
+                Ok(deleted) => tracing::debug!(deleted, "expired sessions deleted"),
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions not deleted; the next attempt follows");
+                }
+            }
+            tokio::time::sleep(SESSION_PURGE_INTERVAL).await;
+        }
+    }))
 }
 
 /// Adds how many data keys each missing master key wraps, if that can be counted in time.

@@ -22,6 +22,8 @@ const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(1);
 pub struct TokenKeyStore {
     entry: SealedEntry,
     tokens: Arc<Tokens>,
+    /// The longest lifetime of a token, in seconds.
+    longest_token: i64,
     env: Env,
     /// When the latest load for an unknown key began.
     loaded: Mutex<Option<Instant>>,
@@ -64,12 +66,18 @@ pub async fn rotate_token_keys(
 }
 
 impl TokenKeyStore {
-    /// Loads the keys of the tokens; makes the first one if there is none.
+    /// Loads the keys of the tokens, which are valid for at most that long; makes the first one if there is none.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read or written.
-    pub async fn open(entry: SealedEntry, tokens: Arc<Tokens>, env: Env) -> Result<Self, StoreError> {
-        let store = Self { entry, tokens, env, loaded: Mutex::new(None) };
+    pub async fn open(
+        entry: SealedEntry,
+        tokens: Arc<Tokens>,
+        longest_token: Duration,
+        env: Env,
+    ) -> Result<Self, StoreError> {
+        let longest_token = i64::try_from(longest_token.as_secs()).unwrap_or(i64::MAX);
+        let store = Self { entry, tokens, longest_token, env, loaded: Mutex::new(None) };
         store.load().await?;
         Ok(store)
     }
@@ -83,9 +91,9 @@ impl TokenKeyStore {
             let opened = self.entry.read().await?;
             let mut keys =
                 opened.as_ref().map_or_else(|| Ok(TokenKeys::default()), |it| parse(&it.content))?;
-            let (lifetime, now) = (self.tokens.lifetime_seconds(), self.env.now().as_second());
+            let now = self.env.now().as_second();
             let changed = match self.tokens.key_algorithm() {
-                Some(algorithm) => keys.prepare(algorithm, lifetime, now).map_err(corrupt)?,
+                Some(algorithm) => keys.prepare(algorithm, self.longest_token, now).map_err(corrupt)?,
                 None => false,
             };
             if !changed {

@@ -22,7 +22,7 @@ pub use webhook_state::WebhookState;
 
 use std::fmt;
 
-use domain::{DecodeError, LastAdministrator, Rejection, UserId, WebhookId, WebhookRejection};
+use domain::{DecodeError, LastAdministrator, Rejection, SessionId, UserId, WebhookId, WebhookRejection};
 use store::{AppendError, IdempotencyKey, StoreError, StreamId};
 
 /// On whose behalf and in which request a command is executed.
@@ -36,6 +36,8 @@ pub struct CommandContext {
     pub idempotency: Option<IdempotencyKey>,
     /// What the version of the aggregate must be, if it exists.
     pub condition: VersionCondition,
+    /// The session that a change of the password keeps.
+    pub kept_session: Option<SessionId>,
 }
 
 impl CommandContext {
@@ -47,6 +49,7 @@ impl CommandContext {
             request_id: request_id.into(),
             idempotency: None,
             condition: VersionCondition::default(),
+            kept_session: None,
         }
     }
 

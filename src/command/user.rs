@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, System, SystemEvent, User, UserCommand,
-    UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
+    Account, AdministratorChange, Erasable, Role, SYSTEM_STREAM, SessionId, System, SystemEvent, User,
+    UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
 };
 use jiff::Timestamp;
+use store::sessions::KeptSession;
 use store::{
-    AppendError, Appended, Corruption, Env, EventStore, IdempotencyKey, Position, RecordedResult, StoreError,
-    StreamWrite,
+    AppendError, Appended, Corruption, EndSessions, Env, EventStore, IdempotencyKey, Position,
+    RecordedResult, Sessions, StoreError, StreamId, StreamWrite,
 };
 
 use super::executor::{Decider, Decision, Loaded, execute, load};
@@ -26,6 +27,7 @@ pub struct UserCommands {
     store: EventStore,
     env: Env,
     index: Arc<dyn WebhookIndex>,
+    sessions: Option<Sessions>,
 }
 
 /// A user folded from the event stream, independent of any read model.
@@ -44,13 +46,19 @@ pub struct UserState {
 impl UserCommands {
     #[must_use]
     pub fn new(store: EventStore, env: Env) -> Self {
-        Self { store, env, index: Arc::new(NoIndex) }
+        Self { store, env, index: Arc::new(NoIndex), sessions: None }
     }
 
     /// Finds webhooks without a slot in this index.
     #[must_use]
     pub fn with_index(self, index: Arc<dyn WebhookIndex>) -> Self {
         Self { index, ..self }
+    }
+
+    /// Looks up here whether a session that is to end is open. Without it, every session counts as open.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        Self { sessions: Some(sessions), ..self }
     }
 
     /// Executes [`UserCommand::Register`] under a new id. The new user is the actor.
@@ -110,8 +118,11 @@ impl UserCommands {
         id: UserId,
         command: &UserCommand,
     ) -> Result<UserState, CommandError> {
-        let (commands, index) = (vec![command.clone()], Arc::clone(&self.index));
-        let decider = UserDecider { id, is_new: false, commands, index };
+        let decider = UserDecider {
+            is_new: false,
+            kept_session: context.kept_session,
+            ..self.decider(id, vec![command.clone()])
+        };
         execute(&self.store, &self.env, context, &decider).await
     }
 
@@ -152,8 +163,12 @@ impl UserCommands {
     }
 
     fn for_new_user(&self, commands: Vec<UserCommand>) -> UserDecider {
-        let (id, index) = (UserId::from_uuid(self.env.uuid()), Arc::clone(&self.index));
-        UserDecider { id, is_new: true, commands, index }
+        self.decider(UserId::from_uuid(self.env.uuid()), commands)
+    }
+
+    fn decider(&self, id: UserId, commands: Vec<UserCommand>) -> UserDecider {
+        let (index, sessions) = (Arc::clone(&self.index), self.sessions.clone());
+        UserDecider { id, is_new: true, commands, index, sessions, kept_session: None }
     }
 
     /// Whether the installation has an active administrator.
@@ -172,6 +187,9 @@ struct UserDecider {
     is_new: bool,
     commands: Vec<UserCommand>,
     index: Arc<dyn WebhookIndex>,
+    sessions: Option<Sessions>,
+    /// The session that a change of the password keeps.
+    kept_session: Option<SessionId>,
 }
 
 /// The stream of the user and what the commands do to it, which determines whether `system` is needed.
@@ -182,6 +200,8 @@ struct UserStreams {
     system: Option<(AdministratorChange, Loaded<System>)>,
     /// The user's webhooks, loaded if the commands erase the user.
     webhooks: Vec<WebhookId>,
+    /// The sessions that end with the events.
+    end_sessions: EndSessions,
 }
 
 /// The user after all commands, and their events.
@@ -209,6 +229,40 @@ impl UserDecider {
         write.erase = events.iter().any(UserEvent::erases);
         Ok(write)
     }
+
+    /// The sessions that end with these events, in the same commit.
+    async fn ended_sessions(&self, version: u64, events: &[UserEvent]) -> Result<EndSessions, CommandError> {
+        if let [UserEvent::PasswordChanged { .. }] = events {
+            let kept = self.kept_session(version + 1).await?;
+            return Ok(kept.map_or(EndSessions::All, EndSessions::AllBut));
+        }
+        if events.iter().any(UserEvent::revokes_tokens) {
+            return Ok(EndSessions::All);
+        }
+        let ended = events.iter().find_map(|event| match event {
+            UserEvent::SessionRevoked { session, .. } => Some(session.uuid()),
+            _ => None,
+        });
+        Ok(ended.map_or(EndSessions::None, EndSessions::One))
+    }
+
+    /// The session that a change of the password keeps, as of that version.
+    async fn kept_session(&self, version: u64) -> Result<Option<KeptSession>, CommandError> {
+        let (Some(sessions), Some(id)) = (&self.sessions, self.kept_session) else { return Ok(None) };
+        Ok(sessions.keep(&StreamId::from_trusted(self.id.stream())?, id.uuid(), version).await?)
+    }
+
+    /// Whether the commands end a session that is not open, or not the user's. There is nothing to end then.
+    async fn is_session_ended(&self) -> Result<bool, StoreError> {
+        let Some(sessions) = &self.sessions else { return Ok(false) };
+        for command in &self.commands {
+            if let UserCommand::RevokeSession { session, .. } = command {
+                let open = sessions.find(session.uuid()).await?;
+                return Ok(open.is_none_or(|open| open.stream.as_str() != self.id.stream()));
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Decider for UserDecider {
@@ -232,13 +286,20 @@ impl Decider for UserDecider {
             UserCommand::RehashPassword { .. } => "rehash_password",
             UserCommand::ChangeIdentity { .. } => "change_identity",
             UserCommand::ChangePassword { .. } => "change_password",
+            UserCommand::RevokeTokens => "revoke_tokens",
+            UserCommand::RevokeSession { .. } => "revoke_session",
             UserCommand::Erase { .. } => "erase",
         })
     }
 
     async fn load(&self, store: &EventStore) -> Result<UserStreams, CommandError> {
         let user = if self.is_new { Loaded::default() } else { load_user(store, self.id, u64::MAX).await? };
-        let decided = self.decide_user(&user.state);
+        let mut decided = self.decide_user(&user.state);
+        if let Ok(decision) = &mut decided
+            && self.is_session_ended().await?
+        {
+            decision.events.clear();
+        }
         let after = decided.as_ref().ok().map(|decided| &decided.after);
         let system = match after.and_then(|after| administrator_change(self.id, &user.state, after)) {
             Some(change) => Some((change, load_system(store).await?)),
@@ -246,7 +307,11 @@ impl Decider for UserDecider {
         };
         let erases = decided.as_ref().is_ok_and(|decided| decided.events.iter().any(UserEvent::erases));
         let webhooks = if erases { load_owned(store, &self.index, self.id).await?.ids } else { Vec::new() };
-        Ok(UserStreams { user, decided, system, webhooks })
+        let end_sessions = match &decided {
+            Ok(decision) => self.ended_sessions(user.version, &decision.events).await?,
+            Err(_) => EndSessions::None,
+        };
+        Ok(UserStreams { user, decided, system, webhooks, end_sessions })
     }
 
     fn version(&self, streams: &UserStreams) -> Option<u64> {
@@ -254,13 +319,14 @@ impl Decider for UserDecider {
     }
 
     fn decide(&self, streams: UserStreams, env: &Env) -> Result<Decision<UserState>, CommandError> {
-        let UserStreams { user, decided, system, webhooks } = streams;
+        let UserStreams { user, decided, system, webhooks, end_sessions } = streams;
         let Loaded { state: before, version, first_event_at } = user;
         let UserDecision { after, events } = decided?;
         let account = remaining_account(&before, after)?;
         let (mut writes, mut guards) = (Vec::new(), Vec::new());
         if !events.is_empty() {
-            writes.push(self.user_write(env, version, &events)?);
+            let write = self.user_write(env, version, &events)?;
+            writes.push(StreamWrite { end_sessions, ..write });
             if let Some((change, system)) = system {
                 writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
             }

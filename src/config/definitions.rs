@@ -140,7 +140,16 @@ settings! {
     ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
         // At most a hundred years.
         |text| parse::number(text, &(1..=52_560_000)),
-        "lifetime of an access token, in minutes";
+        "lifetime of an access token, in minutes, unless it belongs to a session";
+    SESSION_TOKEN_MINUTES: u64 = "AEGIS_SESSION_TOKEN_MINUTES", Text("15"), Public,
+        |text| parse::number(text, &(1..=1440)),
+        "lifetime of an access token of a session, in minutes";
+    SESSION_DAYS: u64 = "AEGIS_SESSION_DAYS", Text("90"), Public,
+        |text| parse::number(text, &(1..=3650)),
+        "lifetime of a session, in days: after it the user has to log in again";
+    SESSION_IDLE_DAYS: u64 = "AEGIS_SESSION_IDLE_DAYS", Text("30"), Public,
+        |text| parse::number(text, &(1..=3650)),
+        "how long a session stays open without being refreshed, in days";
     API_V1_STR: String = "API_V1_STR", Text("/api/v1"), Public, parse::api_prefix,
         "path prefix of every endpoint";
     PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, |text| Ok(text.to_owned()),

@@ -15,7 +15,7 @@ use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSourc
 use super::master_keys::{LoadedKey, MasterKeySetting};
 use super::settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, PasswordSettings,
-    Secret, TokenSettings, WebhookSettings,
+    Secret, SessionSettings, TokenSettings, WebhookSettings,
 };
 use super::sources::{ConfigSources, RawValues};
 
@@ -30,6 +30,7 @@ pub struct Settings {
     pub http: HttpSettings,
     pub webhooks: WebhookSettings,
     pub tokens: TokenSettings,
+    pub sessions: SessionSettings,
     pub passwords: PasswordSettings,
     /// Which usernames are accepted.
     pub usernames: UsernamePolicy,
@@ -110,6 +111,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
             previous_algorithm: parsed.previous_algorithm,
             lifetime: parsed.token_lifetime,
         },
+        sessions: parsed.sessions,
         passwords: parsed.passwords,
         usernames: parsed.usernames,
         rate_limits: parsed.rate_limits,
@@ -181,6 +183,7 @@ pub(super) struct Parsed {
     algorithm: Algorithm,
     previous_algorithm: Option<Algorithm>,
     token_lifetime: Duration,
+    sessions: SessionSettings,
     http: HttpSettings,
     webhooks: WebhookSettings,
     pub(super) passwords: PasswordSettings,
@@ -278,6 +281,11 @@ impl Parser<'_> {
             algorithm: self.get(&setting::ALGORITHM),
             previous_algorithm: self.optional(&setting::ALGORITHM_PREVIOUS),
             token_lifetime: Duration::from_secs(60 * self.get(&setting::ACCESS_TOKEN_EXPIRE_MINUTES)),
+            sessions: SessionSettings {
+                token_lifetime: Duration::from_mins(self.get(&setting::SESSION_TOKEN_MINUTES)),
+                lifetime: Duration::from_hours(24 * self.get(&setting::SESSION_DAYS)),
+                idle_lifetime: Duration::from_hours(24 * self.get(&setting::SESSION_IDLE_DAYS)),
+            },
             http: HttpSettings {
                 listen: self.get(&setting::LISTEN),
                 api_prefix: self.get(&setting::API_V1_STR),

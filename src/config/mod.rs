@@ -26,6 +26,6 @@ pub use master_keys::{KeyFiles, LoadedKey, MasterKeySetting};
 pub use redaction::{RedactedStderr, redact};
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, LoginEventSetting,
-    PasswordSettings, Secret, TokenSettings, WebhookSettings,
+    PasswordSettings, Secret, SessionSettings, TokenSettings, WebhookSettings,
 };
 pub use sources::ConfigSources;

@@ -73,11 +73,22 @@ pub struct TokenSettings {
     pub secret_key: Option<Secret>,
     /// Verifies only.
     pub previous_key: Option<Secret>,
-    /// One of the HMAC algorithms, EdDSA or ES256.
+    /// One of the HMAC algorithms, `EdDSA` or `ES256`.
     pub algorithm: Algorithm,
     /// Verifies only.
     pub previous_algorithm: Option<Algorithm>,
     pub lifetime: Duration,
+}
+
+/// How long sessions and their access tokens are valid.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// Of an access token.
+    pub token_lifetime: Duration,
+    /// Of a session, at most.
+    pub lifetime: Duration,
+    /// Of a session since it was last refreshed.
+    pub idle_lifetime: Duration,
 }
 
 /// How passwords are hashed, and which are accepted.

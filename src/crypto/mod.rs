@@ -17,4 +17,4 @@ pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};
 pub use token_keys::{InvalidTokenKeys, KeyAlgorithm, PUBLICATION_LEAD, PublicKey, TokenKey, TokenKeys};
-pub use tokens::{InvalidToken, IssuedToken, Tokens, VerifiedToken};
+pub use tokens::{InvalidToken, IssuedToken, SessionGrant, Tokens, VerifiedToken};

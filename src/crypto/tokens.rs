@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use domain::UserId;
+use domain::{SessionId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -49,6 +49,14 @@ pub struct IssuedToken {
     pub expires_in: i64,
 }
 
+/// The session that a token belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionGrant {
+    pub id: SessionId,
+    /// Of the token.
+    pub lifetime_seconds: i64,
+}
+
 /// The claims of a valid token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VerifiedToken {
@@ -56,6 +64,8 @@ pub struct VerifiedToken {
     /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
     /// claim.
     pub version: u64,
+    /// The session that it belongs to. The caller checks that it is still open.
+    pub session: Option<SessionId>,
     /// The epoch of the log at issue.
     epoch: Option<u64>,
     /// In seconds since 1970.
@@ -91,6 +101,9 @@ struct IssuedClaims {
     jti: String,
     ver: u64,
     epoch: u64,
+    /// As in `OpenID` Connect Front-Channel Logout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -142,17 +155,43 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] if there is no key that signs, which cannot happen once the service is ready.
     pub fn issue(&self, user: UserId, version: u64, epoch: u64) -> Result<IssuedToken, InvalidToken> {
+        self.sign(user, version, epoch, None)
+    }
+
+    /// Issues a token that belongs to a session.
+    ///
+    /// # Errors
+    /// As [`Tokens::issue`].
+    pub fn issue_for_session(
+        &self,
+        user: UserId,
+        version: u64,
+        epoch: u64,
+        session: SessionGrant,
+    ) -> Result<IssuedToken, InvalidToken> {
+        self.sign(user, version, epoch, Some(session))
+    }
+
+    fn sign(
+        &self,
+        user: UserId,
+        version: u64,
+        epoch: u64,
+        session: Option<SessionGrant>,
+    ) -> Result<IssuedToken, InvalidToken> {
+        let lifetime = session.map_or(self.lifetime_seconds, |session| session.lifetime_seconds);
         let iat = self.env.now().as_second();
         let claims = IssuedClaims {
             sub: user.to_string(),
-            exp: iat.saturating_add(self.lifetime_seconds),
+            exp: iat.saturating_add(lifetime),
             iat,
             jti: self.env.uuid().hyphenated().to_string(),
             ver: version,
             epoch,
+            sid: session.map(|session| session.id.to_string()),
         };
-        let token = self.sign(&claims, iat)?;
-        Ok(IssuedToken { token, expires_in: self.lifetime_seconds })
+        let token = self.encode(&claims, iat)?;
+        Ok(IssuedToken { token, expires_in: lifetime })
     }
 
     /// Checks signature, header, time and purpose. The caller checks that the user exists, is active and has
@@ -184,8 +223,15 @@ impl Tokens {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
+        let session = match claims.other.get("sid") {
+            None => None,
+            Some(sid) => {
+                let session = sid.as_str().and_then(|sid| SessionId::parse(sid).ok());
+                Some(session.ok_or(InvalidToken)?)
+            }
+        };
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken { user, version: claims.ver, epoch: claims.epoch, issued_at })
+        Ok(VerifiedToken { user, version: claims.ver, session, epoch: claims.epoch, issued_at })
     }
 
     /// Whether any token may be signed with a key that the service makes.
@@ -198,12 +244,6 @@ impl Tokens {
     #[must_use]
     pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
         KeyAlgorithm::of(self.algorithm)
-    }
-
-    /// The lifetime of a token, in seconds.
-    #[must_use]
-    pub fn lifetime_seconds(&self) -> i64 {
-        self.lifetime_seconds
     }
 
     /// Replaces the keys that sign and verify.
@@ -247,7 +287,7 @@ impl Tokens {
         self.env.now().as_second()
     }
 
-    fn sign(&self, claims: &IssuedClaims, now: i64) -> Result<String, InvalidToken> {
+    fn encode(&self, claims: &IssuedClaims, now: i64) -> Result<String, InvalidToken> {
         let mut header = Header::new(self.algorithm);
         let token = match KeyAlgorithm::of(self.algorithm) {
             None => encode(&header, claims, self.secret.as_ref().ok_or(InvalidToken)?),
@@ -465,7 +505,7 @@ mod tests {
         assert!(old.verify(&both.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_err());
     }
 
-    fn with_keys(algorithm: Algorithm, previous: Option<Algorithm>, env: Env) -> Tokens {
+    fn with_keys(algorithm: Algorithm, previous: Option<Algorithm>, env: &Env) -> Tokens {
         let settings = TokenSettings { algorithm, previous_algorithm: previous, ..settings(KEY) };
         let tokens = Tokens::new(&settings, env.clone());
         let mut keys = TokenKeys::default();
@@ -487,20 +527,20 @@ mod tests {
     fn keys_of_the_service_sign_and_name_themselves() {
         for (algorithm, other) in [(Algorithm::EdDSA, Algorithm::ES256), (Algorithm::ES256, Algorithm::EdDSA)]
         {
-            let tokens = with_keys(algorithm, None, at(1_000_000).1);
+            let tokens = with_keys(algorithm, None, &at(1_000_000).1);
             let issued = tokens.issue(user(), 1, FIRST_EPOCH).unwrap().token;
             assert_eq!(tokens.verify(&issued).unwrap().user, user());
             let header = decode_header(&issued).unwrap();
             let published = tokens.published_keys();
             assert_eq!((header.alg, header.kid), (algorithm, Some(published[0].id.clone())));
             assert_eq!(published.len(), 1, "only of the accepted algorithm");
-            let foreign = with_keys(algorithm, None, at(1_000_000).1);
+            let foreign = with_keys(algorithm, None, &at(1_000_000).1);
             assert_eq!(foreign.verify(&issued), Err(InvalidToken));
             assert!(foreign.has_unknown_key(&issued) && !tokens.has_unknown_key(&issued));
-            let another = with_keys(other, None, at(1_000_000).1);
+            let another = with_keys(other, None, &at(1_000_000).1);
             another.set_keys(TokenKeys::from_bytes(&tokens.keys().to_bytes()).unwrap());
             assert_eq!(another.verify(&issued), Err(InvalidToken), "not the configured algorithm");
-            let changed = with_keys(other, Some(algorithm), at(1_000_000).1);
+            let changed = with_keys(other, Some(algorithm), &at(1_000_000).1);
             changed.set_keys(TokenKeys::from_bytes(&tokens.keys().to_bytes()).unwrap());
             assert!(changed.verify(&issued).is_ok(), "the previous algorithm");
         }
@@ -511,12 +551,12 @@ mod tests {
         let shared =
             Tokens::new(&settings(KEY), at(1_000_000).1).issue(user(), 1, FIRST_EPOCH).unwrap().token;
         assert_eq!(decode_header(&shared).unwrap().kid, None);
-        let alone = with_keys(Algorithm::EdDSA, None, at(1_000_000).1);
+        let alone = with_keys(Algorithm::EdDSA, None, &at(1_000_000).1);
         assert_eq!(alone.verify(&shared), Err(InvalidToken));
-        let changed = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), at(1_000_000).1);
+        let changed = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), &at(1_000_000).1);
         assert!(changed.verify(&shared).is_ok());
         let own = changed.issue(user(), 1, FIRST_EPOCH).unwrap().token;
-        let back = with_keys(Algorithm::HS256, Some(Algorithm::EdDSA), at(1_000_000).1);
+        let back = with_keys(Algorithm::HS256, Some(Algorithm::EdDSA), &at(1_000_000).1);
         back.set_keys(TokenKeys::from_bytes(&changed.keys().to_bytes()).unwrap());
         assert!(back.verify(&own).is_ok());
         assert_eq!(back.published_keys(), changed.published_keys());
@@ -526,11 +566,11 @@ mod tests {
     /// Every token is signed by someone who knows the public keys and has a key pair of their own.
     #[test]
     fn confused_algorithms_and_keys_are_invalid() {
-        let tokens = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), at(1_000_000).1);
+        let tokens = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), &at(1_000_000).1);
         let keys = tokens.keys();
         let own = keys.signing(KeyAlgorithm::EdDSA, 1_000_000).unwrap();
         let es256 = keys.signing(KeyAlgorithm::ES256, 1_000_000).unwrap();
-        let foreign = with_keys(Algorithm::EdDSA, None, at(1_000_000).1);
+        let foreign = with_keys(Algorithm::EdDSA, None, &at(1_000_000).1);
         let attacker = foreign.keys();
         let attacker = attacker.signing(KeyAlgorithm::EdDSA, 1_000_000).unwrap();
         let id = own.public.id.as_str();

@@ -33,6 +33,7 @@ mod request_id;
 mod router;
 mod schemas;
 mod serve;
+mod sessions;
 mod state;
 mod stats;
 mod time_limit;

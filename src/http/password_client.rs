@@ -62,6 +62,11 @@ impl PasswordClient {
         Ok(Admission { source: HashSource::Client(self.address.network()), _connection: permit })
     }
 
+    /// Permits one use of a refresh token.
+    pub(crate) fn admit_refresh(&self, app: &App) -> Result<(), ApiError> {
+        Ok(app.limits.refresh(self.address)?)
+    }
+
     /// Permits one sign-up.
     pub(crate) fn admit_sign_up(&self, app: &App) -> Result<Admission, ApiError> {
         let admission = self.admit(app)?;

@@ -8,7 +8,9 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ErrorBody, ValidationError};
-use super::auth::LoginForm;
+use super::auth::login::LoginForm;
+use super::auth::logout::Revocation;
+use super::auth::token::TokenRequest;
 use super::health::{NotReady, ReadyView};
 use super::openapi::builders::{
     any, boolean, date, either, email, integer, list, map, nullable, nullable_reference, number, object,
@@ -96,9 +98,22 @@ schemas! {
         required("password",
             password("The password.").min_length(Some(1)).examples(["correct horse battery"])),
         optional("grant_type", string("`password`, if it is given.").pattern(Some("^(password)?$"))),
-        optional("scope", string("Accepted and ignored.")),
+        optional("scope", string("Opens a session if it contains `offline_access`; the rest is ignored.")),
         optional("client_id", string("Accepted and ignored.")),
         optional("client_secret", password("Accepted and ignored.")),
+    }
+    TokenRequest = "TokenRequest", "A password or a refresh token. Other fields are ignored.", [], {
+        required("grant_type", one_of(["password", "refresh_token"], "What is exchanged for tokens.")),
+        optional("username", string("With `password`: the e-mail address.").min_length(Some(1))),
+        optional("password", password("With `password`: the password.").min_length(Some(1))),
+        optional("scope", string("Opens a session if it contains `offline_access`; the rest is ignored.")),
+        optional("refresh_token", password("With `refresh_token`: the one of the last answer.").min_length(Some(1))),
+        optional("client_id", string("Accepted and ignored.")),
+        optional("client_secret", password("Accepted and ignored.")),
+    }
+    Revocation = "Revocation", "A token to be revoked.", [], {
+        required("token", password("A refresh token or an access token.").min_length(Some(1))),
+        optional("token_type_hint", string("Accepted and ignored.")),
     }
     CloudEvent = "CloudEvent", "A `CloudEvent` 1.0, see <https://cloudevents.io>.", [], {
         required("specversion", one_of(["1.0"], "The version of the specification.")),

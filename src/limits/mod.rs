@@ -24,6 +24,8 @@ pub(crate) use policy::{LimitExceeded, Policy};
 const PASSWORD_CHECKS: Policy = Policy::bucket("password-checks", 300, Duration::from_mins(1));
 /// Sign-ups of one address: each stores a user.
 const SIGN_UPS: Policy = Policy::bucket("sign-ups", 200, Duration::from_mins(3));
+/// Uses of refresh tokens from one address. A session needs one in 15 minutes, and a page that is loaded another.
+const REFRESHES: Policy = Policy::bucket("refreshes", 1_200, Duration::from_mins(1));
 /// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
 /// 100.
 const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
@@ -36,6 +38,7 @@ pub struct Limits {
     enabled: bool,
     password_checks: TokenBuckets<ClientAddress>,
     sign_ups: TokenBuckets<ClientAddress>,
+    refreshes: TokenBuckets<ClientAddress>,
     webhook_registrations: TokenBuckets<UserId>,
     identity_changes: TokenBuckets<UserId>,
 }
@@ -50,6 +53,7 @@ impl Limits {
             enabled,
             password_checks: TokenBuckets::new(PASSWORD_CHECKS, clock.clone()),
             sign_ups: TokenBuckets::new(SIGN_UPS, clock.clone()),
+            refreshes: TokenBuckets::new(REFRESHES, clock.clone()),
             webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
             identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
@@ -67,6 +71,11 @@ impl Limits {
     /// Permits one sign-up.
     pub(crate) fn sign_up(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
         self.take(&self.sign_ups, client)
+    }
+
+    /// Permits one use of a refresh token.
+    pub(crate) fn refresh(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.refreshes, client)
     }
 
     /// Permits one registration of a webhook.

@@ -4,16 +4,19 @@
 - schemathesis sends requests made from the description, and compares the answers with it: all checks, 50 examples.
 - Clients in TypeScript and Python are generated from the description, compiled, and read the history of a user.
 - PyJWT and `jose` verify access tokens by the URL of the key set alone, before and after a rotation.
+- The page of `examples/browser` signs up, logs in, refreshes, changes a password and logs out in headless Chromium.
+- `requests-oauthlib`, an OAuth 2.0 client that knows nothing of Aegis, renews its tokens by itself.
 
-Needs cargo, python3 with pip and venv, node and npm. Packages are pinned in `requirements.txt` and
-the `package-lock.json` files, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only
-one store is checked, with `--only schemathesis`, `typescript`, `python` or `jwks` only that
-part runs.
+Needs cargo, python3 with pip and venv, node, npm and Chromium. Packages are pinned in `requirements.txt` and the
+`package-lock.json` files, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only one
+store is checked, with `--only` and the name of a part only that part runs.
 """
 
 import argparse
 import concurrent.futures
+import functools
 import hashlib
+import http.server
 import json
 import os
 import re
@@ -21,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +33,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = ["schemathesis", "typescript", "python", "jwks"]
+PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
 SETTINGS = {
     **ADMIN,
@@ -80,7 +84,7 @@ def install(work):
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         run([*pip, "-r", HERE / "requirements.txt"])
         mark(venv, [HERE / "requirements.txt"])
-    for name in ["typescript", "jwks"]:
+    for name in ["typescript", "browser", "jwks"]:
         node, packages = work / name, [HERE / name / file for file in ["package.json", "package-lock.json"]]
         if is_outdated(node, packages):
             node.mkdir(parents=True, exist_ok=True)
@@ -129,13 +133,28 @@ def mongodb(executable):
         server.wait(timeout=60)
 
 
+class PageHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
 @contextmanager
-def service(aegis, store, mongod, folder):
-    """The address of a service on this store."""
+def page():
+    """The address of the page of `examples/browser`, whose origin is not that of the service."""
+    handler = functools.partial(PageHandler, directory=ROOT / "examples" / "browser")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def service(aegis, store, mongod, folder, origin):
+    """The address of a service on this store, which pages of that origin may use."""
     with ExitStack() as stack:
-        settings = {"AEGIS_DATA_DIR": str(folder / "data")}
+        settings = {"AEGIS_CORS_ORIGINS": origin, "AEGIS_DATA_DIR": str(folder / "data")}
         if store == "mongo":
-            settings = {**MONGODB_SETTINGS, "MONGODB_URL": stack.enter_context(mongodb(mongod))}
+            settings = {**settings, **MONGODB_SETTINGS, "MONGODB_URL": stack.enter_context(mongodb(mongod))}
         keep = {name: os.environ[name] for name in ["PATH", "AEGIS_TEST_RUN"] if name in os.environ}
         log = stack.enter_context(open(folder / "service.log", "w+"))
         options = {"stdout": log, "stderr": log, "cwd": folder, "env": {**keep, **SETTINGS, **settings}}
@@ -207,16 +226,37 @@ def jwks(programs, node, aegis, folder):
     run([programs / "python", folder / "jwks" / "verify.py", "EdDSA", "ES256"], env=variables)
 
 
+def browser(node, address, origin, folder):
+    shutil.copytree(HERE / "browser", folder / "browser")
+    folder = folder / "browser"
+    (folder / "node_modules").symlink_to(node / "node_modules")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("Chromium is missing: install the package `chromium`, or run the other parts with --only")
+    variables = {**os.environ, "CHROMIUM": chromium, "PAGE": origin, "AEGIS_ADDRESS": address}
+    run(["node", "session.mjs"], cwd=folder, env=variables)
+
+
+def oauthlib(programs, address):
+    # Without TLS, as is all on this machine.
+    variables = {**os.environ, "OAUTHLIB_INSECURE_TRANSPORT": "1", "AEGIS_ADDRESS": address}
+    run([programs / "python", "-B", HERE / "oauthlib" / "refresh.py"], env=variables)
+
+
 def check(store, parts, aegis, mongod, programs, work):
     """Runs the parts on one store; the names of those that failed."""
     failed = []
-    with tempfile.TemporaryDirectory(prefix=f"aegis-api-{store}-") as name:
-        folder = Path(name)
-        with service(aegis, store, mongod, folder) as address:
+    with ExitStack() as stack:
+        prefix = f"aegis-api-{store}-"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        origin = stack.enter_context(page())
+        with service(aegis, store, mongod, folder, origin) as address:
             checks = {
                 "typescript": lambda: typescript(work / "typescript", address, folder),
                 "python": lambda: python(programs, address, folder),
                 "jwks": lambda: jwks(programs, work / "jwks", aegis, folder),
+                "browser": lambda: browser(work / "browser", address, origin, folder),
+                "oauthlib": lambda: oauthlib(programs, address),
                 "schemathesis": lambda: schemathesis(programs, address, folder),
             }
             for part, run_part in checks.items():

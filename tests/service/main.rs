@@ -53,6 +53,7 @@ mod rehashing;
 mod response_headers;
 mod roles;
 mod routes;
+mod sessions;
 mod shutdown;
 mod signing_keys;
 mod signup;

@@ -242,6 +242,7 @@ async fn swapped_and_foreign_key_entries_are_refused(store: Store) {
                 },
                 Env::system(),
             )),
+            settings.tokens.lifetime,
             Env::system(),
         );
         assert!(reopened.await.is_err(), "a node does not start with it");

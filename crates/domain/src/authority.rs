@@ -105,7 +105,9 @@ impl Authority {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::EmailChanged { .. }
             | UserEvent::UsernameChanged { .. }
-            | UserEvent::PasswordChanged { .. } => {}
+            | UserEvent::PasswordChanged { .. }
+            | UserEvent::TokensRevoked
+            | UserEvent::SessionRevoked { .. } => {}
         }
     }
 
@@ -172,6 +174,8 @@ mod tests {
             ("EmailChanged", true),
             ("UsernameChanged", true),
             ("PasswordChanged", true),
+            ("TokensRevoked", true),
+            ("SessionRevoked", true),
             ("RoleGranted", false),
             ("RoleRevoked", false),
             ("UserReactivated", false),

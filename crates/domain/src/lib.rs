@@ -50,10 +50,11 @@ pub use value::{
     EmailAddress, EmailError, Erasable, ErasureReason, InvalidPasswordHash, MAX_EMAIL_OCTETS,
     MAX_PASSWORD_HASH_BYTES, MAX_PASSWORD_LENGTH, MAX_REASON_LENGTH, MAX_USER_AGENT_LENGTH,
     MAX_USERNAME_LENGTH, MAX_WEBHOOK_URL_LENGTH, Moment, MomentError, PasswordError, PasswordHash,
-    PasswordPolicy, Reason, ReasonError, RestrictionLevel, Role, SKELETON_RULES, SearchTerm,
-    UnknownErasureReason, UnknownRestrictionLevel, UnknownRole, UserAgent, UserId, UserIdError, Username,
-    UsernameError, UsernamePolicy, WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret,
-    WebhookSecretError, WebhookUrl, WebhookUrlError,
+    PasswordPolicy, Reason, ReasonError, RestrictionLevel, RevocationReason, Role, SKELETON_RULES,
+    SearchTerm, SessionId, SessionIdError, UnknownErasureReason, UnknownRestrictionLevel,
+    UnknownRevocationReason, UnknownRole, UserAgent, UserId, UserIdError, Username, UsernameError,
+    UsernamePolicy, WEBHOOK_SECRET_OCTETS, WebhookId, WebhookIdError, WebhookSecret, WebhookSecretError,
+    WebhookUrl, WebhookUrlError,
 };
 pub use webhook::{
     ActiveWebhook, MAX_QUEUED_REPLAYS, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent,

@@ -12,7 +12,8 @@ use crate::login::{LoginClient, LoginEvent, LoginFailure};
 use crate::payload::EventPayload;
 use crate::user::{UserCommand, UserEvent};
 use crate::value::{
-    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, UserAgent, UserId, Username,
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
+    UserAgent, UserId, Username,
 };
 
 /// Failing cases are printed, not written into the source tree; each becomes a separate test.
@@ -57,6 +58,15 @@ pub(crate) fn identity_changed() -> [UserEvent; 2] {
             username: Erasable::Known(username),
         },
     ]
+}
+
+pub(crate) fn session() -> SessionId {
+    SessionId::parse("01930000-0000-7000-8000-00000000002a").unwrap()
+}
+
+fn revocation() -> impl Strategy<Value = (SessionId, RevocationReason)> {
+    let id = any::<u128>().prop_map(|number| SessionId::from_uuid(Uuid::from_u128(number)));
+    (id, select(RevocationReason::ALL.to_vec()))
 }
 
 pub(crate) fn sample_reason() -> Reason {
@@ -214,6 +224,8 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
             username: Erasable::Known(username),
         }),
         password_hash().prop_map(|hash| UserEvent::PasswordChanged { password_hash: Erasable::Known(hash) }),
+        Just(UserEvent::TokensRevoked),
+        revocation().prop_map(|(session, reason)| UserEvent::SessionRevoked { session, reason }),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
 }
@@ -262,6 +274,8 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
         Just(change_password()),
         password_hash()
             .prop_map(|password_hash| { UserCommand::ChangePassword { confirmed: None, password_hash } }),
+        Just(UserCommand::RevokeTokens),
+        revocation().prop_map(|(session, reason)| UserCommand::RevokeSession { session, reason }),
         erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

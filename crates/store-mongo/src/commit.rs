@@ -20,6 +20,7 @@ use crate::error::{MongoError, check_write_errors};
 use crate::event_document::{HEAD_ID, from_event, from_head};
 use crate::idempotency;
 use crate::preconditions;
+use crate::sessions;
 use crate::transaction::{TransactionBody, run_transaction};
 
 /// The outcome of a committed batch.
@@ -100,6 +101,7 @@ async fn write(
         let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
         db.vault().insert_many(&entries).session(&mut *session).await?;
     }
+    sessions::end(db, session, &plan.ended_sessions).await?;
     let events = plan.events.iter().map(from_event).collect::<Result<Vec<_>, _>>()?;
     db.events().insert_many(&events).session(&mut *session).await?;
     idempotency::write(db, session, &plan.recorded_results).await

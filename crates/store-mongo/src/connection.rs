@@ -44,7 +44,7 @@ const MAX_WATCH_CONNECTIONS: u32 = 4;
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
 /// Collections that must exist; the progress tracker reports when one is dropped.
-pub(crate) const COLLECTIONS: [&str; 11] = [
+pub(crate) const COLLECTIONS: [&str; 12] = [
     "meta",
     "keys",
     "head",
@@ -56,6 +56,7 @@ pub(crate) const COLLECTIONS: [&str; 11] = [
     "leases",
     "delivery_progress",
     "delivery_attempts",
+    "sessions",
 ];
 
 /// Two clients with a pool each, so that reads and writes never wait for the change stream or the other way
@@ -213,6 +214,10 @@ impl Db {
     }
 
     /// Recent delivery attempts of webhooks.
+    pub(crate) fn sessions(&self) -> Collection<RawDocumentBuf> {
+        self.database.collection("sessions")
+    }
+
     pub(crate) fn delivery_attempts(&self) -> Collection<RawDocumentBuf> {
         self.database.collection("delivery_attempts")
     }

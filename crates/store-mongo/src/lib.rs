@@ -42,6 +42,7 @@ mod primaries;
 mod rotation;
 mod row_document;
 mod rows;
+mod sessions;
 mod table_reset;
 mod table_setup;
 mod tiles;

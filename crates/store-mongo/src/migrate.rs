@@ -138,6 +138,9 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
     db.vault().create_index(by_claim).await.map_err(context("creating the index of claims"))?;
+    let of_sessions = [doc! { "stream": 1 }, doc! { "expires_at": 1 }];
+    let of_sessions = of_sessions.map(|keys| IndexModel::builder().keys(keys).build());
+    db.sessions().create_indexes(of_sessions).await.map_err(context("creating the indexes of sessions"))?;
     let ttl = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(ttl).build();
     db.idempotency()

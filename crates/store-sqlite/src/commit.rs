@@ -13,6 +13,7 @@ use crate::events::insert_events;
 use crate::head::write_head;
 use crate::idempotency;
 use crate::preconditions::read_preconditions;
+use crate::sessions;
 use crate::transaction::{self, begin};
 
 /// Commits a batch; returns the result of each append, and the position and time of the head.
@@ -30,7 +31,17 @@ pub(crate) fn commit(
 }
 
 fn write_plan(transaction: &Transaction<'_>, plan: &CommitPlan) -> Result<(), SqliteError> {
-    let CommitPlan { results: _, released, erased, new_keys, taken, events, recorded_results, head } = plan;
+    let CommitPlan {
+        results: _,
+        released,
+        erased,
+        new_keys,
+        taken,
+        ended_sessions,
+        events,
+        recorded_results,
+        head,
+    } = plan;
     let mut release = transaction.prepare_cached("DELETE FROM claims WHERE claim = ?1 AND stream = ?2")?;
     for (stream, claims) in released {
         for claim in claims {
@@ -46,6 +57,9 @@ fn write_plan(transaction: &Transaction<'_>, plan: &CommitPlan) -> Result<(), Sq
         new_keys.iter().flat_map(|(stream, _, claims)| claims.iter().map(move |claim| (claim, stream)));
     let taken = taken.iter().flat_map(|(stream, claims)| claims.iter().map(move |claim| (claim, stream)));
     take(transaction, new_claims.chain(taken).collect())?;
+    for (stream, ended) in ended_sessions {
+        sessions::end(transaction, stream, ended)?;
+    }
     insert_events(transaction, events)?;
     idempotency::write(transaction, recorded_results)?;
     write_head(transaction, head)

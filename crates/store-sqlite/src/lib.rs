@@ -36,6 +36,7 @@ mod projection_versions;
 mod rotation;
 mod rows;
 mod schema;
+mod sessions;
 mod sqlite_store;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::error::SqliteError;
 
 /// Tables that must exist; the progress tracker reports when one is dropped.
-pub(crate) const TABLES: [&str; 12] = [
+pub(crate) const TABLES: [&str; 13] = [
     "meta",
     "keys",
     "head",
@@ -19,15 +19,16 @@ pub(crate) const TABLES: [&str; 12] = [
     "leases",
     "delivery_progress",
     "delivery_attempts",
+    "sessions",
 ];
 
 /// The schema of format 1. Every statement is idempotent.
 ///
 /// `at` is in milliseconds since the Unix epoch, UTC. `events.data` is canonical JSON (RFC 8785).
 /// `vault.erased` is 1 exactly when the data key was destroyed. `delivery_progress.state` and
-/// `delivery_attempts.report` are JSON. The triggers guard against accidents with other tools; the signed
+/// `delivery_attempts.report` are JSON, as are `sessions.grant` and `sessions.rotation`. The triggers guard against accidents with other tools; the signed
 /// head guards against tampering.
-pub(crate) const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = r#"
 CREATE TABLE IF NOT EXISTS meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -104,7 +105,19 @@ CREATE TABLE IF NOT EXISTS delivery_attempts (
     report TEXT NOT NULL,
     PRIMARY KEY (stream, number)
 ) STRICT, WITHOUT ROWID;
-";
+
+CREATE TABLE IF NOT EXISTS sessions (
+    id TEXT PRIMARY KEY,
+    stream TEXT NOT NULL,
+    "grant" TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    rotation TEXT NOT NULL,
+    renewed_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_stream ON sessions (stream);
+CREATE INDEX IF NOT EXISTS sessions_expires_at ON sessions (expires_at);
+"#;
 
 /// The schema of read models, which may exist before the log does: checkpoints, versions (JSON) and leases
 /// (`until` in milliseconds since the Unix epoch).

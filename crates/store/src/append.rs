@@ -13,6 +13,7 @@ use crate::event::{NewEvent, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::KeyId;
 use crate::log_time::ClockJump;
+use crate::sessions::EndSessions;
 
 /// One append: writes to one or more streams, committed atomically.
 #[derive(Clone, Debug)]
@@ -75,13 +76,23 @@ pub struct StreamWrite {
     /// Destroys the data key of the stream and all its claims (crypto-shredding). The stream accepts no
     /// further write.
     pub erase: bool,
+    /// The sessions of the stream that end with the commit; all of them if it is erased.
+    pub end_sessions: EndSessions,
 }
 
 impl StreamWrite {
     /// Events for a stream, without changes of claims.
     #[must_use]
     pub fn new(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
-        Self { stream, expected, events, take: Vec::new(), release: Vec::new(), erase: false }
+        Self {
+            stream,
+            expected,
+            events,
+            take: Vec::new(),
+            release: Vec::new(),
+            erase: false,
+            end_sessions: EndSessions::None,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::key_store::{ClaimHash, KeyEntry, KeyId, MasterKey};
 use crate::log_time::CommitTime;
 use crate::merkle::leaf_hash;
 use crate::prepared::{EventPlacement, KeyUse, PreparedAppend, PreparedGuard, PreparedWrite};
+use crate::sessions::EndSessions;
 
 pub use plan::{CommitPlan, Preconditions};
 
@@ -155,6 +156,7 @@ struct BatchState {
     keys: HashMap<StreamId, KeyEntry>,
     new_keys: BTreeMap<StreamId, Vec<u8>>,
     owners: HashMap<ClaimHash, Option<StreamId>>,
+    ended_sessions: Vec<(StreamId, EndSessions)>,
     events: Vec<Envelope>,
     recorded_results: HashMap<ClaimHash, RecordedResult>,
     results_to_record: Vec<(ClaimHash, RecordedResult)>,
@@ -180,6 +182,7 @@ impl BatchState {
             new_keys: BTreeMap::new(),
             owners: owners_before.iter().map(|(claim, owner)| (*claim, Some(owner.clone()))).collect(),
             owners_before,
+            ended_sessions: Vec::new(),
             events: Vec::new(),
             recorded_results: preconditions.recorded_results,
             results_to_record: Vec::new(),
@@ -357,6 +360,10 @@ impl BatchState {
         for (_, claim) in &write.take {
             self.owners.insert(*claim, Some(write.stream.clone()));
         }
+        let ended = if write.erase { EndSessions::All } else { write.end_sessions.clone() };
+        if ended != EndSessions::None {
+            self.ended_sessions.push((write.stream.clone(), ended));
+        }
         if write.erase {
             self.keys.insert(write.stream.clone(), KeyEntry::Erased);
             for owner in self.owners.values_mut().filter(|owner| is_owner(owner)) {
@@ -389,6 +396,7 @@ impl BatchState {
             erased,
             new_keys,
             taken: taken.into_iter().collect(),
+            ended_sessions: self.ended_sessions,
             events: self.events,
             recorded_results: self.results_to_record,
             head: self.head,

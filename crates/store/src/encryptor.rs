@@ -93,6 +93,7 @@ impl Encryptor {
             release: write.release.iter().map(|claim| self.claim(claim)).collect(),
             key: key_use,
             erase: write.erase,
+            end_sessions: write.end_sessions.clone(),
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Encryption, unique claims and group commit are internal; the database is behind [`Backend`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::event::{Envelope, Position, StoredEvent, StreamId};
 use crate::head::Head;
 use crate::head_confirmation::{HeadConfirmation, LatestConfirmation};
 use crate::idempotency::{IdempotencyKey, RecordedResult};
-use crate::key_store::{ClaimHash, ClaimKey, Keyring, MasterKey, MasterKeys};
+use crate::key_store::{ClaimHash, ClaimKey, KeyEntry, Keyring, MasterKey, MasterKeys};
 use crate::log_time::LogClock;
 use crate::metrics::Metrics;
 use crate::progress::StoreProgress;
@@ -468,6 +468,11 @@ impl EventStore {
 
     pub(crate) fn masters(&self) -> &Keyring {
         &self.encryptor.masters
+    }
+
+    /// The master keys, after loading those needed for these entries.
+    pub(crate) async fn master_keys_for(&self, entries: &HashMap<StreamId, KeyEntry>) -> Arc<MasterKeys> {
+        self.encryptor.master_keys_for(entries).await
     }
 
     pub(crate) fn claim_key(&self) -> &ClaimKey {

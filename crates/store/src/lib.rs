@@ -66,6 +66,8 @@ pub mod rotation;
 mod row_authentication;
 pub mod rows;
 pub mod rows_digest;
+mod session_tokens;
+pub mod sessions;
 pub mod tiles;
 pub mod verify;
 pub mod versions;
@@ -98,5 +100,7 @@ pub use rows::{
     TableSchema, TableWrite,
 };
 pub use rows_digest::RowsDigest;
+pub use session_tokens::{NewSession, Session, Sessions};
+pub use sessions::{EndSessions, SessionStore};
 pub use verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};
 pub use versions::{ProjectionVersion, ProjectionVersions, VersionError, VersionStage};

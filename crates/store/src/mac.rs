@@ -28,6 +28,12 @@ impl MacKey {
         BASE64_URL_SAFE_NO_PAD.encode(tag.as_ref().get(..MAC_BYTES).unwrap_or_default())
     }
 
+    /// The whole code of a record.
+    pub(crate) fn tag(&self, record: &[u8]) -> [u8; 32] {
+        let tag = hmac::sign(&self.0, record);
+        std::array::from_fn(|index| tag.as_ref().get(index).copied().unwrap_or_default())
+    }
+
     /// Whether that is the code of the record.
     pub(crate) fn is_code_of(&self, code: &str, record: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(code.as_bytes(), self.sign(record).as_bytes()).is_ok()

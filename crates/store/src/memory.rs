@@ -7,6 +7,7 @@ mod keys;
 mod leases;
 mod recorded_results;
 mod rows;
+mod sessions;
 mod tiles;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::append::AppendResult;
 use crate::backend::{Backend, CommitError, EventQuery, FIRST_EPOCH, Genesis};
@@ -30,6 +32,7 @@ use crate::key_store::{ClaimBackfill, ClaimHash, ClaimReplacement, KeyEntry, Mas
 use crate::lock::lock;
 use crate::progress::{ProgressTracker, StoreProgress};
 use crate::rows::{ProjectionCheckpoint, Row};
+use crate::sessions::SessionRecord;
 use crate::tiles::Tiles;
 use crate::versions::ProjectionVersions;
 
@@ -60,6 +63,7 @@ struct State {
     clock_ahead: Duration,
     tiles: Tiles,
     deliveries: HashMap<StreamId, (DeliveryProgress, Vec<Attempt>)>,
+    sessions: BTreeMap<Uuid, SessionRecord>,
 }
 
 /// A lease as it is stored.
@@ -276,6 +280,9 @@ impl State {
             if let Some((_, held)) = self.key_entries.get_mut(&stream) {
                 held.extend(claims);
             }
+        }
+        for (stream, ended) in plan.ended_sessions {
+            self.end_sessions(&stream, ended);
         }
         self.events.extend(plan.events);
         self.recorded_results.record(plan.recorded_results);

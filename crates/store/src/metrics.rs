@@ -45,7 +45,7 @@ pub struct TamperingCounter(Labelled);
 
 impl Default for TamperingCounter {
     fn default() -> Self {
-        Self(labelled("record", ["row", "delivery_cursor"]))
+        Self(labelled("record", ["row", "delivery_cursor", "session"]))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cancellation::Cancellation;
 use crate::event::{Envelope, Position, StreamId};
 use crate::idempotency::IdempotencyKey;
 use crate::key_store::ClaimHash;
+use crate::sessions::EndSessions;
 
 /// An append with personal data encrypted and claims hashed.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ pub(crate) struct PreparedWrite {
     pub(crate) release: Vec<ClaimHash>,
     pub(crate) key: KeyUse,
     pub(crate) erase: bool,
+    pub(crate) end_sessions: EndSessions,
 }
 
 /// The data key that a write is encrypted with.

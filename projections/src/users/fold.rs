@@ -35,7 +35,10 @@ pub(super) fn fold(
             row.roles.remove(role);
             row
         }),
-        UserEvent::UserLocked | UserEvent::UserUnlocked => row,
+        UserEvent::UserLocked
+        | UserEvent::UserUnlocked
+        | UserEvent::TokensRevoked
+        | UserEvent::SessionRevoked { .. } => row,
         UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
             .map(|row| UserRow {
                 password_hash: password_hash.known().cloned().or(row.password_hash),

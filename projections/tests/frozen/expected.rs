@@ -2,8 +2,9 @@
 
 use domain::{
     DecodeError, EmailAddress, Erasable, ErasureReason, EventPayload, LoginClient, LoginEvent, LoginFailure,
-    Moment, PasswordHash, Reason, Role, SYSTEM_STREAM, SuspensionReason, SystemEvent, UserAgent, UserEvent,
-    UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
+    Moment, PasswordHash, Reason, RevocationReason, Role, SYSTEM_STREAM, SessionId, SuspensionReason,
+    SystemEvent, UserAgent, UserEvent, UserId, Username, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot,
+    WebhookUrl,
 };
 use store::StoredEvent;
 
@@ -89,7 +90,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 19] {
+fn user_events() -> [ExpectedEvent; 22] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -174,9 +175,19 @@ fn user_events() -> [ExpectedEvent; 19] {
             E::PasswordChanged { password_hash: password_hash() },
             E::PasswordChanged { password_hash: Erasable::Erased },
         ),
+        open("TokensRevoked-1", E::TokensRevoked),
+        open("SessionRevoked-1", session_revoked(RevocationReason::Logout)),
+        open("SessionRevoked-1-reuse", session_revoked(RevocationReason::Reuse)),
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
     ]
+}
+
+fn session_revoked(reason: RevocationReason) -> UserEvent {
+    UserEvent::SessionRevoked {
+        session: SessionId::parse("01930000-0000-7000-8000-00000000002a").unwrap(),
+        reason,
+    }
 }
 
 fn system_events() -> [ExpectedEvent; 3] {

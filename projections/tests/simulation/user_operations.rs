@@ -40,13 +40,14 @@ impl Client {
     pub(crate) async fn change_user(&self) {
         let Some(id) = self.random_user() else { return };
         let reason = self.random.permille(500).then(|| Reason::parse("it was asked for").unwrap());
-        let command = match self.random.below(9) {
+        let command = match self.random.below(10) {
             0 | 1 => UserCommand::Deactivate { reason },
             2 => UserCommand::Reactivate { reason },
             3 => UserCommand::GrantRole { role: Role::Admin },
             4 => UserCommand::RevokeRole { role: Role::Admin },
             5 => UserCommand::Erase { reason: ErasureReason::Request },
             6 => self.rename(),
+            8 => UserCommand::RevokeTokens,
             7 => {
                 let password_hash = PasswordHash::new("$argon2id$… again".to_owned()).unwrap();
                 UserCommand::ChangePassword { confirmed: None, password_hash }

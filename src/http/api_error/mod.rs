@@ -42,6 +42,8 @@ pub(crate) enum ApiError {
     /// The webhook does not exist, or belongs to another user.
     WebhookNotFound,
     EventNotFound,
+    /// The caller has no open session with that id.
+    SessionNotFound,
     /// The current state does not allow the request.
     Conflict {
         code: &'static str,
@@ -59,6 +61,13 @@ pub(crate) enum ApiError {
     InvalidCredentials,
     /// Login: the credentials are correct, but the user is deactivated.
     InactiveLogin,
+    /// The refresh token is not one, or void: its session has ended or expired, or it was used up.
+    InvalidGrant,
+    /// A request to an endpoint of OAuth that is not valid, with the error code of RFC 6749 §5.2.
+    OAuth {
+        error: &'static str,
+        detail: String,
+    },
     /// The confirmation with the current password failed.
     WrongPassword,
     /// The change would leave no active administrator.
@@ -124,7 +133,7 @@ pub(crate) struct ErrorBody<'a, D: ?Sized> {
     error: Option<&'static str>,
     /// Failed logins only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_description: Option<&'static str>,
+    error_description: Option<&'a str>,
     code: &'static str,
     /// The id in the header `X-Request-Id` and in the logs.
     request_id: &'a str,
@@ -163,7 +172,10 @@ impl ApiError {
     pub(crate) fn render(&self, request_id: &RequestId) -> Vec<u8> {
         let ((_, code), message) = (self.status_and_code(), self.message());
         let (error, error_description) = match self {
-            Self::InvalidCredentials | Self::InactiveLogin => (Some("invalid_grant"), Some(message)),
+            Self::InvalidCredentials | Self::InactiveLogin | Self::InvalidGrant => {
+                (Some("invalid_grant"), Some(message))
+            }
+            Self::OAuth { error, detail } => (Some(*error), Some(&**detail)),
             Self::InvalidForm { error, .. } => (Some(*error), Some(message)),
             _ => (None, None),
         };
@@ -174,11 +186,18 @@ impl ApiError {
                 // Strings and lists of strings always serialise.
                 return serde_json::to_vec(&body).unwrap_or_default();
             }
-            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } => detail,
+            Self::UnreadableBody(detail) | Self::Conflict { detail, .. } | Self::OAuth { detail, .. } => {
+                detail
+            }
             _ => message,
         };
         let body = ErrorBody { detail, error, error_description, code, request_id };
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// Whether the request is at fault, so that repeating it does not help.
+    pub(crate) fn is_of_client(&self) -> bool {
+        self.status_and_code().0.is_client_error()
     }
 
     /// The internal cause, which is logged and never answered.
@@ -219,6 +238,7 @@ impl ApiError {
             | Self::ProjectionNotFound
             | Self::WebhookNotFound
             | Self::EventNotFound
+            | Self::SessionNotFound
             | Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::Conflict { code, .. } => (S::CONFLICT, *code),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -227,6 +247,8 @@ impl ApiError {
             Self::UsernameConfusable => (S::BAD_REQUEST, "username_confusable"),
             Self::InvalidCredentials => (S::BAD_REQUEST, "invalid_credentials"),
             Self::InactiveLogin => (S::BAD_REQUEST, "inactive_user"),
+            Self::InvalidGrant => (S::BAD_REQUEST, "invalid_grant"),
+            Self::OAuth { error, .. } => (S::BAD_REQUEST, *error),
             Self::WrongPassword => (S::BAD_REQUEST, "wrong_password"),
             Self::LastAdministrator => (S::CONFLICT, "last_admin"),
             Self::VersionMismatch => (S::PRECONDITION_FAILED, "version_mismatch"),
@@ -266,6 +288,11 @@ impl ApiError {
             Self::ProjectionNotFound => "There is no such read model",
             Self::WebhookNotFound => "There is no such webhook",
             Self::EventNotFound => "The log has no event at this position",
+            Self::SessionNotFound => "There is no such session",
+            Self::InvalidGrant => {
+                "The refresh token is not valid: the session has ended, or the token was used before"
+            }
+            Self::OAuth { .. } => "The request is not valid; see `detail`",
             Self::Conflict { .. } => "The current state does not allow this",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",

@@ -4,7 +4,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use domain::Role;
+use domain::{Role, SessionId};
 use projections::UserRow;
 use store::{Position, StreamId};
 
@@ -15,6 +15,7 @@ use crate::cloud_event::Disclosure;
 use crate::crypto::VerifiedToken;
 use crate::http::api_error::ApiError;
 use crate::http::client;
+use crate::http::sessions;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
 use crate::webhooks;
@@ -22,6 +23,8 @@ use crate::webhooks;
 /// An active user, authenticated by a token that is not revoked.
 pub(crate) struct CurrentUser {
     pub(crate) row: UserRow,
+    /// The session that the token belongs to.
+    pub(crate) session: Option<SessionId>,
 }
 
 impl CurrentUser {
@@ -45,7 +48,12 @@ impl CurrentUser {
         if access.version > row.version {
             return Err(ApiError::InvalidToken);
         }
-        Ok(Self { row })
+        if let Some(session) = access.session
+            && sessions::find_open(services, session, &row).await?.is_none()
+        {
+            return Err(ApiError::TokenRevoked);
+        }
+        Ok(Self { row, session: access.session })
     }
 
     /// The caller with the roles that the log confirms. A row can be out of date without showing it, if an
@@ -88,6 +96,23 @@ impl FromRequestParts<HttpState> for CurrentUser {
         let user = Self::authenticate(parts, state).await?;
         DocumentedQuery::check(parts)?;
         Ok(user)
+    }
+}
+
+/// The user of an authentic token; `None` if it is void already, which is what logging out is for.
+pub(crate) struct LogoutCaller(pub(crate) Option<CurrentUser>);
+
+impl FromRequestParts<HttpState> for LogoutCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
+        let user = match CurrentUser::authenticate(parts, state).await {
+            Ok(user) => Some(user),
+            Err(ApiError::TokenRevoked | ApiError::InactiveUser | ApiError::UserNotFound) => None,
+            Err(error) => return Err(error),
+        };
+        DocumentedQuery::check(parts)?;
+        Ok(Self(user))
     }
 }
 

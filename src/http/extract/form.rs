@@ -24,6 +24,16 @@ impl Form {
     pub(crate) fn take(&mut self, name: &str) -> Option<FormValue> {
         self.0.remove(name).filter(|value| !matches!(value, FormValue::Text(text) if text.is_empty()))
     }
+
+    /// Removes a field that a request to an endpoint of OAuth must have (RFC 6749 §5.2).
+    pub(crate) fn require(&mut self, name: &str) -> Result<String, ApiError> {
+        let detail = match self.take(name) {
+            Some(FormValue::Text(text)) => return Ok(text),
+            Some(FormValue::File) => format!("`{name}` must be text, not a file"),
+            None => format!("`{name}` is missing"),
+        };
+        Err(ApiError::OAuth { error: "invalid_request", detail })
+    }
 }
 
 impl FromRequest<HttpState> for Form {

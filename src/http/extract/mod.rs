@@ -22,14 +22,15 @@ use super::openapi::parameters::{document_extractors, min_position, path_paramet
 
 pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body};
 pub(crate) use caller::{
-    Admin, Auditor, CurrentUser, EventReader, MetricsReader, Operator, StatsReader, WebhookOwner,
+    Admin, Auditor, CurrentUser, EventReader, LogoutCaller, MetricsReader, Operator, StatsReader,
+    WebhookOwner,
 };
 pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
 pub(crate) use field_reader::{FieldReader, redact_secrets};
 pub(crate) use form::{Form, FormValue};
 pub(crate) use headers::MinPosition;
 pub(crate) use json::parse as parse_json;
-pub(crate) use path::{PositionPath, ProjectionPath, RolePath, UserPath, WebhookPath, param};
+pub(crate) use path::{PositionPath, ProjectionPath, RolePath, SessionPath, UserPath, WebhookPath, param};
 pub(crate) use prefer::{Prefer, REPRESENTATION_APPLIED};
 pub(crate) use query::{MAX_POSITION, QueryParams, position};
 
@@ -44,6 +45,7 @@ pub(crate) struct EventTypes;
 
 document_extractors! {
     CurrentUser: "401" "" "403" "`invalid_token`, `inactive_user` or `token_revoked`";
+    LogoutCaller: "401" "" "403" "`invalid_token`";
     Admin: "401" "" "403" "`forbidden`: not an administrator";
     Auditor: "401" "" "403" "`forbidden`: neither administrator nor auditor";
     Operator: "401" "" "403" "`forbidden`: neither operator nor administrator";
@@ -53,6 +55,7 @@ document_extractors! {
     DocumentedQuery: "422" "Unknown query parameters";
     UserPath:
         [path_parameter("id", string("The user's id").pattern(Some(USER_ID_PATTERN)))] "404" "No such user";
+    SessionPath: [path_parameter("id", string("The session's id").pattern(Some(UUID_PATTERN)))];
     WebhookPath: [path_parameter("id", string("The webhook's id").pattern(Some(UUID_PATTERN)))];
     RolePath: [path_parameter("role", one_of(Role::ALL.map(Role::as_str), "The role"))] "422" "No such role";
     ProjectionPath: [path_parameter("name", one_of(read_models(), "The read model"))] "404" "No such read model";

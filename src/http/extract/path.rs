@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use domain::{Role, UserId, WebhookId};
+use domain::{Role, SessionId, UserId, WebhookId};
 use projections::Projection;
 use store::Position;
 
@@ -32,6 +32,8 @@ path_extractors! {
     UserPath(UserId) = "id", |id| UserId::parse(id).map_err(|_| ApiError::UserNotFound);
     /// A webhook. A malformed id is answered like an unknown one.
     WebhookPath(WebhookId) = "id", |id| WebhookId::parse(id).map_err(|_| ApiError::WebhookNotFound);
+    /// A session. A malformed id is answered like an unknown one.
+    SessionPath(SessionId) = "id", |id| SessionId::parse(id).map_err(|_| ApiError::SessionNotFound);
     /// A role.
     RolePath(Role) = "role", |name| name.parse().map_err(|_| {
         let expected = "'admin', 'auditor', 'operator' or 'subscriber'";

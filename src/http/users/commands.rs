@@ -110,6 +110,26 @@ pub(crate) async fn unlock_user(
     Ok(answer)
 }
 
+/// Ends every session and voids every token of a user, who has to log in again.
+#[utoipa::path(
+    post, path = "/users/{id}/sessions/revoke",
+    params(UserPath, IfMatch, WriteAttempt),
+    responses(
+        (status = 200, description = "The user", body = UserDetail,
+            headers(("ETag" = String), ("Aegis-Position" = u64))),
+        Admin,
+        UserPath,
+        IfMatch,
+    ),
+)]
+pub(crate) async fn revoke_sessions(
+    Admin(admin): Admin,
+    UserPath(id): UserPath,
+    Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    change_status(&attempt, &admin, id, &UserCommand::RevokeTokens).await
+}
+
 /// Deactivates, reactivates or unlocks a user; answers with the user.
 async fn change_status(
     attempt: &WriteAttempt,

@@ -5,6 +5,7 @@ mod list;
 mod logins;
 mod me;
 mod own_identity;
+mod sessions;
 mod show;
 pub(super) mod view;
 
@@ -18,6 +19,8 @@ pub(super) fn routes() -> Routes {
         routes!(own_identity::change_password),
         routes!(me::deactivate_me),
         routes!(me::export_me),
+        routes!(sessions::my_sessions),
+        routes!(sessions::end_session),
         routes!(list::list_users, list::create_user),
         routes!(logins::my_logins),
         routes!(show::show_user),
@@ -26,6 +29,7 @@ pub(super) fn routes() -> Routes {
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::unlock_user),
+        routes!(commands::revoke_sessions),
         routes!(commands::erase_user),
         routes!(commands::grant_role, commands::revoke_role),
     ]

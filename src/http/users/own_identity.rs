@@ -18,6 +18,7 @@ use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, Prefe
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::password_client::PasswordClient;
+use crate::http::sessions;
 use crate::http::token_view::TokenView;
 
 /// What is to change. Unknown fields are ignored.
@@ -109,8 +110,8 @@ impl FromFields for PasswordChangeBody {
     }
 }
 
-/// Changes the caller's password. Every token of the caller becomes invalid, the one of this request included; with
-/// `Prefer: return=representation` the answer carries a new one.
+/// Changes the caller's password. Every token of the caller becomes invalid, the one of this request included, and
+/// every session ends but that of this request; with `Prefer: return=representation` the answer carries new tokens.
 #[utoipa::path(
     post, path = "/users/me/password",
     params(IfMatch, Prefer, WriteAttempt),
@@ -145,6 +146,7 @@ pub(crate) async fn change_password(
         let password_hash = hash_new_password(app, "new_password", new_password, admission.source).await?;
         let confirmed = row.password_hash.clone();
         let command = UserCommand::ChangePassword { confirmed, password_hash };
+        let context = CommandContext { kept_session: user.session, ..context };
         Ok(users.execute(&context, row.id, &command).await?)
     };
     let changed = attempt.execute(&user.actor(), change).await?;
@@ -153,7 +155,11 @@ pub(crate) async fn change_password(
     }
     let headers = (entity_tag(changed.version), position_header(changed.position));
     Ok(if preference.representation {
-        let token = TokenView::issue(app, row.id, changed.version)?;
+        let token = match user.session {
+            Some(session) => sessions::renew(app, row, session).await?,
+            None => None,
+        };
+        let token = token.map_or_else(|| TokenView::issue(app, row.id, changed.version), Ok)?;
         (headers, REPRESENTATION_APPLIED, Json(token)).into_response()
     } else {
         (StatusCode::NO_CONTENT, headers.0, headers.1, ()).into_response()

@@ -181,7 +181,9 @@ fn reason(event: &UserEvent) -> Option<Value> {
         | UserEvent::PasswordRehashed { .. }
         | UserEvent::EmailChanged { .. }
         | UserEvent::UsernameChanged { .. }
-        | UserEvent::PasswordChanged { .. } => None,
+        | UserEvent::PasswordChanged { .. }
+        | UserEvent::TokensRevoked
+        | UserEvent::SessionRevoked { .. } => None,
     }
 }
 

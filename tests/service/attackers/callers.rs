@@ -5,7 +5,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::table::{Authority, WEBHOOK_ROLES};
-use crate::support::{SECRET_KEY, TestApp, User, sign_token};
+use crate::support::{PASSWORD, SECRET_KEY, TestApp, User, sign_token};
 
 /// Status and code of a denied request.
 pub(super) type Denial = (u16, &'static str);
@@ -31,13 +31,20 @@ impl Authority {
         if matches!(self, Self::Public) {
             return Ok(());
         }
+        if let (
+            Self::Authentic,
+            Authentication::Rejected((403, "inactive_user" | "token_revoked") | (404, _)),
+        ) = (self, caller)
+        {
+            return Ok(());
+        }
         let (role, owns_webhook) = match caller {
             Authentication::Rejected(denial) => return Err(denial),
             Authentication::Authenticated { role, owns_webhook } => (role, owns_webhook),
         };
         let holds_one_of = |roles: &[Role]| role.is_some_and(|role| roles.contains(&role));
         match self {
-            Self::Public | Self::User => Ok(()),
+            Self::Public | Self::Authentic | Self::User => Ok(()),
             Self::Roles(roles) => {
                 if holds_one_of(roles) {
                     Ok(())
@@ -132,7 +139,20 @@ async fn revoked(app: &TestApp) -> Vec<Caller> {
         }
         callers.push(bearer(name, &user.token, Authentication::Rejected(denial)));
     }
+    callers.push(with_ended_session(app).await);
     callers
+}
+
+/// An administrator who has logged out.
+async fn with_ended_session(app: &TestApp) -> Caller {
+    let user = app.sign_up("logged-out").await;
+    app.grant(&user, Role::Admin).await;
+    let form = [("username", &*user.email), ("password", PASSWORD), ("scope", "offline_access")];
+    let answer = app.post("/auth/login/access-token").form(&form).send().await.expect(200).json();
+    let token = answer["access_token"].as_str().unwrap();
+    app.me(token).await.expect(200);
+    app.post("/auth/logout").bearer(token).send().await.expect(204);
+    bearer("logged out", token, Authentication::Rejected((403, "token_revoked")))
 }
 
 async fn authenticated(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller> {

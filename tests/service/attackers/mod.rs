@@ -133,6 +133,12 @@ impl Scene {
             Payload::Empty => request,
             Payload::SignUp => request.json(&credentials(&self.new_name())),
             Payload::Login => request.form(&[("username", &self.victim.email), ("password", PASSWORD)]),
+            Payload::Token => {
+                let fields =
+                    [("grant_type", "password"), ("username", &*self.victim.email), ("password", PASSWORD)];
+                request.form(&fields)
+            }
+            Payload::Revocation => request.form(&[("token", "unknown")]),
             Payload::Password => request.json(&json!({"password": PASSWORD})),
             Payload::Identity => {
                 let name = self.new_name();
@@ -174,7 +180,7 @@ impl Scene {
             let path = line.path_to(&target);
             return self.assert_status(line, caller, &path, authorization.as_deref()).await;
         };
-        if line.is_write_to("/api/v1/users/me") {
+        if line.is_write_to("/api/v1/users/me") || line.is_write_to("/api/v1/auth/logout") {
             let user = self.new_user(role).await;
             authorization = Some(format!("Bearer {}", user.token));
         } else if line.is_write_to("/api/v1/users/{id}") {

@@ -2,9 +2,10 @@
 
 use domain::Role;
 
-use self::Authority::{Public, Roles, User, WebhookManager};
+use self::Authority::{Authentic, Public, Roles, User, WebhookManager};
 use self::Payload::{
-    Empty, Erasure, Identity, Login, NewPassword, Password, Range, Reason, SignUp, Skip, Version, Webhook,
+    Empty, Erasure, Identity, Login, NewPassword, Password, Range, Reason, Revocation, SignUp, Skip, Token,
+    Version, Webhook,
 };
 
 /// Who may send a request.
@@ -12,6 +13,8 @@ use self::Payload::{
 pub(super) enum Authority {
     /// Everyone, whatever the token.
     Public,
+    /// Everyone whose token is authentic, though it may be void.
+    Authentic,
     /// Every authenticated user, for their own account.
     User,
     /// Users with one of these roles.
@@ -26,6 +29,10 @@ pub(super) enum Payload {
     Empty,
     SignUp,
     Login,
+    /// A request for tokens.
+    Token,
+    /// A token to be revoked.
+    Revocation,
     /// The caller's password.
     Password,
     /// Another e-mail address and username.
@@ -74,7 +81,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 55] = [
+pub(super) const TABLE: [Line; 62] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -85,7 +92,13 @@ pub(super) const TABLE: [Line; 55] = [
     line("GET", "/api/v1/health/ready", Public, Empty, 200),
     line("POST", "/api/v1/auth/signup", Public, SignUp, 201),
     line("POST", "/api/v1/auth/login/access-token", Public, Login, 200),
+    line("POST", "/api/v1/auth/token", Public, Token, 200),
+    line("POST", "/api/v1/auth/revoke", Public, Revocation, 200),
+    line("POST", "/api/v1/auth/logout", Authentic, Empty, 204),
+    line("POST", "/api/v1/auth/logout-all", Authentic, Empty, 204),
     line("GET", "/api/v1/users/me", User, Empty, 200),
+    line("GET", "/api/v1/users/me/sessions", User, Empty, 200),
+    line("DELETE", "/api/v1/users/me/sessions/{id}", User, Empty, 404),
     line("GET", "/api/v1/users/me/export", User, Empty, 200),
     line("GET", "/api/v1/users/me/logins", User, Empty, 200),
     line("PATCH", "/api/v1/users/me", User, Identity, 200),
@@ -100,6 +113,7 @@ pub(super) const TABLE: [Line; 55] = [
     line("POST", "/api/v1/users/{id}/deactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/reactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/unlock", ADMIN, Empty, 200),
+    line("POST", "/api/v1/users/{id}/sessions/revoke", ADMIN, Empty, 200),
     line("POST", "/api/v1/users/{id}/erase", ADMIN, Erasure, 204),
     line("PUT", "/api/v1/users/{id}/roles/{role}", ADMIN, Empty, 204),
     line("DELETE", "/api/v1/users/{id}/roles/{role}", ADMIN, Empty, 204),

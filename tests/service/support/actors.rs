@@ -39,6 +39,11 @@ impl User {
         Self { client: node.clone(), ..self.clone() }
     }
 
+    /// The same user with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         self.client.request(method, path).bearer(&self.token)
     }

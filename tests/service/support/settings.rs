@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, Settings,
-    TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, SessionSettings,
+    Settings, TokenSettings, WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -32,6 +32,11 @@ pub(crate) fn settings(store: &Store) -> Settings {
             algorithm: Algorithm::HS256,
             previous_algorithm: None,
             lifetime: Duration::from_hours(7 * 24),
+        },
+        sessions: SessionSettings {
+            token_lifetime: Duration::from_mins(15),
+            lifetime: Duration::from_hours(90 * 24),
+            idle_lifetime: Duration::from_hours(30 * 24),
         },
         passwords: PasswordSettings {
             memory_kib: 64,

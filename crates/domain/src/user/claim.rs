@@ -48,6 +48,8 @@ impl UserEvent {
             | Self::UserUnlocked
             | Self::PasswordRehashed { .. }
             | Self::PasswordChanged { .. }
+            | Self::TokensRevoked
+            | Self::SessionRevoked { .. }
             | Self::UserErased { .. } => Vec::new(),
         }
     }
@@ -69,6 +71,8 @@ impl UserEvent {
             | Self::UserUnlocked
             | Self::PasswordRehashed { .. }
             | Self::PasswordChanged { .. }
+            | Self::TokensRevoked
+            | Self::SessionRevoked { .. }
             | Self::UserErased { .. } => Vec::new(),
         }
     }

@@ -9,7 +9,10 @@ use super::UserEvent;
 use crate::fields::Fields;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
-use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
+use crate::value::{
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
+    Username,
+};
 
 /// In `UserRegistered`: the user has no password yet.
 const WITHOUT_PASSWORD: &str = "without_password";
@@ -32,7 +35,7 @@ impl UserEvent {
                 encoded.with_optional_personal("reason", reason.as_ref(), Reason::as_str)
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
-            Self::UserLocked | Self::UserUnlocked => encoded,
+            Self::UserLocked | Self::UserUnlocked | Self::TokensRevoked => encoded,
             Self::PasswordRehashed { password_hash } | Self::PasswordChanged { password_hash } => {
                 encoded.with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
             }
@@ -42,6 +45,9 @@ impl UserEvent {
             Self::UsernameChanged { previous, username } => encoded
                 .with_personal("previous_username", previous.known().map(Username::as_str))
                 .with_personal("username", username.known().map(Username::as_str)),
+            Self::SessionRevoked { session, reason } => {
+                encoded.with("session", session.to_string()).with("reason", reason.as_str())
+            }
             Self::UserErased { reason } => encoded.with("reason", reason.as_str()),
         }
     }
@@ -95,6 +101,11 @@ impl UserEvent {
             }),
             Self::PASSWORD_CHANGED => Ok(Self::PasswordChanged {
                 password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
+            }),
+            Self::TOKENS_REVOKED => Ok(Self::TokensRevoked),
+            Self::SESSION_REVOKED => Ok(Self::SessionRevoked {
+                session: fields.parsed("session", SessionId::parse)?,
+                reason: fields.parsed("reason", RevocationReason::from_str)?,
             }),
             Self::ERASED => {
                 Ok(Self::UserErased { reason: fields.parsed("reason", ErasureReason::from_str)? })

@@ -1,6 +1,8 @@
 //! Commands on a user.
 
-use crate::value::{EmailAddress, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
+use crate::value::{
+    EmailAddress, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId, Username,
+};
 
 /// A command with parsed values. The caller is already authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,15 @@ pub enum UserCommand {
         confirmed: Option<PasswordHash>,
         /// The hash of the new password.
         password_hash: PasswordHash,
+    },
+    /// End every token and every session.
+    RevokeTokens,
+    /// End one session, which is open.
+    RevokeSession {
+        /// The session.
+        session: SessionId,
+        /// Why it ends.
+        reason: RevocationReason,
     },
     /// Destroy all personal data permanently (crypto-shredding).
     Erase {

@@ -80,6 +80,10 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             let password_hash = Erasable::Known(password_hash);
             Ok(is_new.then_some(UserEvent::PasswordChanged { password_hash }).into_iter().collect())
         }
+        (User::Present(_), UserCommand::RevokeTokens) => Ok(vec![UserEvent::TokensRevoked]),
+        (User::Present(_), UserCommand::RevokeSession { session, reason }) => {
+            Ok(vec![UserEvent::SessionRevoked { session, reason }])
+        }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),

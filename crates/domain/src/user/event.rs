@@ -1,6 +1,9 @@
 //! The events of a user.
 
-use crate::value::{EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, Role, Username};
+use crate::value::{
+    EmailAddress, Erasable, ErasureReason, Moment, PasswordHash, Reason, RevocationReason, Role, SessionId,
+    Username,
+};
 
 /// An event of one user. Time and actor are in the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,15 @@ pub enum UserEvent {
         /// The hash of the new password.
         password_hash: Erasable<PasswordHash>,
     },
+    /// Every token and session of the user ended: by the user, or by an administrator.
+    TokensRevoked,
+    /// One session ended before its time. A session that expires leaves no event.
+    SessionRevoked {
+        /// The session.
+        session: SessionId,
+        /// Why it ended.
+        reason: RevocationReason,
+    },
     /// All personal data was erased (crypto-shredding). The last event of the stream; the user was inactive
     /// before.
     UserErased {
@@ -96,6 +108,8 @@ impl UserEvent {
     pub(super) const EMAIL_CHANGED: &'static str = "EmailChanged";
     pub(super) const USERNAME_CHANGED: &'static str = "UsernameChanged";
     pub(super) const PASSWORD_CHANGED: &'static str = "PasswordChanged";
+    pub(super) const TOKENS_REVOKED: &'static str = "TokensRevoked";
+    pub(super) const SESSION_REVOKED: &'static str = "SessionRevoked";
     pub(super) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.
@@ -112,6 +126,8 @@ impl UserEvent {
         Self::EMAIL_CHANGED,
         Self::USERNAME_CHANGED,
         Self::PASSWORD_CHANGED,
+        Self::TOKENS_REVOKED,
+        Self::SESSION_REVOKED,
         Self::ERASED,
     ];
 
@@ -121,6 +137,9 @@ impl UserEvent {
 
     /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
     pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;
+
+    /// The stored event type of [`SessionRevoked`](UserEvent::SessionRevoked).
+    pub const SESSION_REVOKED_TYPE: &'static str = Self::SESSION_REVOKED;
 
     /// The stored event type, one of [`TYPES`](UserEvent::TYPES).
     #[must_use]
@@ -138,6 +157,8 @@ impl UserEvent {
             Self::EmailChanged { .. } => Self::EMAIL_CHANGED,
             Self::UsernameChanged { .. } => Self::USERNAME_CHANGED,
             Self::PasswordChanged { .. } => Self::PASSWORD_CHANGED,
+            Self::TokensRevoked => Self::TOKENS_REVOKED,
+            Self::SessionRevoked { .. } => Self::SESSION_REVOKED,
             Self::UserErased { .. } => Self::ERASED,
         }
     }
@@ -152,6 +173,7 @@ impl UserEvent {
             Self::UserDeactivated { .. }
             | Self::RoleRevoked { .. }
             | Self::PasswordChanged { .. }
+            | Self::TokensRevoked
             | Self::UserErased { .. } => true,
             Self::UserRegistered { .. }
             | Self::UserImported { .. }
@@ -161,7 +183,8 @@ impl UserEvent {
             | Self::UserUnlocked
             | Self::PasswordRehashed { .. }
             | Self::EmailChanged { .. }
-            | Self::UsernameChanged { .. } => false,
+            | Self::UsernameChanged { .. }
+            | Self::SessionRevoked { .. } => false,
         }
     }
 
@@ -181,7 +204,9 @@ impl UserEvent {
             | Self::PasswordRehashed { .. }
             | Self::EmailChanged { .. }
             | Self::UsernameChanged { .. }
-            | Self::PasswordChanged { .. } => false,
+            | Self::PasswordChanged { .. }
+            | Self::TokensRevoked
+            | Self::SessionRevoked { .. } => false,
         }
     }
 }

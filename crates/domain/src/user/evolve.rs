@@ -51,6 +51,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         UserEvent::UsernameChanged { previous: _, username } => {
             changed(user, |account| account.username = username.clone())
         }
+        UserEvent::TokensRevoked | UserEvent::SessionRevoked { .. } => user,
         UserEvent::UserErased { reason: _ } => User::Erased,
     }
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::samples::{
     ada, ada_username, change_password, hash, identity_changed, import, imported, long_ago, new_hash,
-    new_identity, register, registered, sample_reason,
+    new_identity, register, registered, sample_reason, session,
 };
-use crate::value::{Erasable, ErasureReason, Role, Username};
+use crate::value::{Erasable, ErasureReason, RevocationReason, Role, Username};
 
 /// A user with these events.
 fn given(past: &[UserEvent]) -> Given {
@@ -102,6 +102,19 @@ fn rehash_replaces_only_the_hash_that_was_verified() {
     given(&[registered(), rehashed.clone()]).when(rehash()).then(&[]);
     let User::Present(account) = fold(&[registered(), rehashed]) else { panic!("the user is absent") };
     assert_eq!(account.password_hash, Some(Erasable::Known(new_hash())));
+}
+
+#[test]
+fn revocations_are_recorded_for_users_who_exist() {
+    let revoke = || UserCommand::RevokeSession { session: session(), reason: RevocationReason::Reuse };
+    let revoked = UserEvent::SessionRevoked { session: session(), reason: RevocationReason::Reuse };
+    assert!(!revoked.revokes_tokens(), "other sessions go on");
+    given(&[registered(), DEACTIVATED]).when(revoke()).then(&[revoked]);
+    given(&[registered()]).when(UserCommand::RevokeTokens).then(&[UserEvent::TokensRevoked]);
+    for command in [revoke(), UserCommand::RevokeTokens] {
+        given(&[]).when(command.clone()).then_it_is_refused(Rejection::Unknown);
+        given(&[registered(), ERASED]).when(command).then_it_is_refused(Rejection::Erased);
+    }
 }
 
 #[test]
@@ -310,7 +323,7 @@ fn only_an_active_holder_of_the_role_is_an_active_administrator() {
 #[test]
 fn losing_a_right_revokes_tokens_and_gaining_one_does_not() {
     let password_changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
-    for event in [DEACTIVATED, UNMADE_ADMIN, password_changed, ERASED] {
+    for event in [DEACTIVATED, UNMADE_ADMIN, password_changed, UserEvent::TokensRevoked, ERASED] {
         assert!(event.revokes_tokens(), "{event:?}");
     }
     let [email_changed, username_changed] = identity_changed();

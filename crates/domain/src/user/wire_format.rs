@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
-use crate::samples::{identity_changed, imported, long_ago, new_hash, registered, sample_reason, stored};
-use crate::value::{Erasable, ErasureReason, Role};
+use crate::samples::{
+    identity_changed, imported, long_ago, new_hash, registered, sample_reason, session, stored,
+};
+use crate::value::{Erasable, ErasureReason, RevocationReason, Role};
 
 fn one_of_each() -> Vec<UserEvent> {
     let reason = Some(Erasable::Known(sample_reason()));
@@ -23,6 +25,8 @@ fn one_of_each() -> Vec<UserEvent> {
         email_changed,
         username_changed,
         UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) },
+        UserEvent::TokensRevoked,
+        UserEvent::SessionRevoked { session: session(), reason: RevocationReason::Reuse },
         UserEvent::UserErased { reason: ErasureReason::Policy },
     ]
 }
@@ -189,6 +193,24 @@ fn changed_password_is_personal() {
         decode_erased("PasswordChanged", &json!({})),
         Ok(UserEvent::PasswordChanged { password_hash: Erasable::Erased })
     );
+}
+
+#[test]
+fn revoked_session_is_named() {
+    let revoked = UserEvent::SessionRevoked { session: session(), reason: RevocationReason::Logout };
+    insta::assert_snapshot!(stored(revoked.encode()), @r#"
+    SessionRevoked 1
+    data {
+      "reason": "logout",
+      "session": "01930000-0000-7000-8000-00000000002a"
+    }
+    personal {}
+    "#);
+    insta::assert_snapshot!(stored(UserEvent::TokensRevoked.encode()), @r"
+    TokensRevoked 1
+    data {}
+    personal {}
+    ");
 }
 
 #[test]

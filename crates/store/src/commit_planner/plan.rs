@@ -9,6 +9,7 @@ use crate::event::{Envelope, StreamId};
 use crate::head::Head;
 use crate::idempotency::RecordedResult;
 use crate::key_store::{ClaimHash, KeyEntry, KeyId};
+use crate::sessions::EndSessions;
 
 /// The stored state that a batch is planned on, read inside its transaction.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,8 @@ pub struct CommitPlan {
     pub new_keys: Vec<(StreamId, Vec<u8>, Vec<ClaimHash>)>,
     /// Claims to add to streams that had a data key before. Written after all releases: claims are unique.
     pub taken: Vec<(StreamId, Vec<ClaimHash>)>,
+    /// Sessions to end, in this order.
+    pub ended_sessions: Vec<(StreamId, EndSessions)>,
     /// The accepted events, by ascending position.
     pub events: Vec<Envelope>,
     /// Results to record under idempotency keys, replacing expired ones.

@@ -10,6 +10,7 @@ use crate::event::Position;
 use crate::idempotency::{IdempotencyKey, RETENTION};
 use crate::key_store::ClaimKey;
 use crate::prepared::PreparedEvent;
+use crate::sessions::EndSessions;
 
 mod conflicts;
 mod rejected_appends;
@@ -69,6 +70,7 @@ fn change(name: &str, version: u64) -> PreparedWrite {
         release: Vec::new(),
         key: KeyUse::Existing,
         erase: false,
+        end_sessions: EndSessions::None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Findings of corrupt data: what is stored is not what this version of Aegis could have stored.
 
+use uuid::Uuid;
+
 use crate::event::{Position, StreamId};
 
 use super::missing_key::KeyOwner;
@@ -191,6 +193,12 @@ pub enum Corruption {
         /// The stream of the webhook.
         stream: StreamId,
     },
+    /// A session does not match its authentication codes: it was changed in the database.
+    #[error("the session {session} is not authentic: it was changed in the database. It is refused")]
+    SessionTampered {
+        /// The session.
+        session: Uuid,
+    },
     /// A unique index rejected a write that the preconditions of the transaction had allowed.
     #[error(
         "{context}: the unique index {index} holds an unexpected entry; another program may have written to \
@@ -238,6 +246,7 @@ impl Corruption {
             Self::RowTampered { .. } => "row_tampered",
             Self::RowMissing { .. } => "row_missing",
             Self::CursorTampered { .. } => "cursor_tampered",
+            Self::SessionTampered { .. } => "session_tampered",
             Self::UniqueIndexViolation { .. } => "unique_index_violation",
             Self::DamagedFile { .. } => "damaged_file",
         }

@@ -6,6 +6,7 @@ mod database;
 mod hash_survey;
 mod node_name;
 mod services;
+mod token_key_store;
 mod unlock_watch;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,6 +25,7 @@ use crate::webhooks::{WebhookLimits, WebhookSender};
 pub use database::Database;
 pub use node_name::{is_dead_node, node_name};
 pub use services::{ProjectionMode, Services, start_projector};
+pub use token_key_store::{TokenKeyStore, rotate_token_keys, stored_token_keys, token_key_entry};
 pub(crate) use unlock_watch::watch_unlocks;
 
 /// The pause between two attempts to reach the database at startup.
@@ -35,7 +37,7 @@ pub struct App {
     /// Clock and randomness.
     pub env: Env,
     pub hashing: HashingPool,
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     pub limits: Limits,
     pub(crate) logins: Arc<LoginRecorder>,
     pub sender: WebhookSender,
@@ -64,7 +66,7 @@ impl App {
     pub fn new(settings: Settings, env: Env) -> Result<Self, PasswordHashError> {
         Ok(Self {
             hashing: HashingPool::start(&settings.passwords, &env)?,
-            tokens: Tokens::new(&settings.tokens, env.clone()),
+            tokens: Arc::new(Tokens::new(&settings.tokens, env.clone())),
             sender: WebhookSender::new(&settings.webhooks),
             limits: Limits::new(settings.rate_limits, &env),
             logins: Arc::new(LoginRecorder::new(settings.login_events, &env)),
@@ -99,6 +101,16 @@ impl App {
                 Box::pin(Services::open(database, &self.settings.master_key, &self.env, mode))
             })
             .await?;
+        if self.tokens.uses_keys() {
+            let longest_token = self.settings.tokens.lifetime.max(self.settings.sessions.token_lifetime);
+            let keys = self
+                .retry_while_unavailable(|| {
+                    let entry = token_key_entry(database, &self.settings.master_key, &self.env);
+                    TokenKeyStore::open(entry, Arc::clone(&self.tokens), longest_token, self.env.clone())
+                })
+                .await?;
+            services.token_keys = Some(Arc::new(keys));
+        }
         if mode == ProjectionMode::Enabled {
             services.start_dispatcher(&self.sender, &self.env);
         }
@@ -112,6 +124,9 @@ impl App {
         let costs = self.hashing.costs_in_use();
         self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
         self.spawn(claim_backfill::run(services.store.clone()));
+        if let Some(keys) = &services.token_keys {
+            self.spawn(Arc::clone(keys).poll());
+        }
         let (logins, commands) = (Arc::clone(&self.logins), services.logins.clone());
         self.spawn(async move { logins.run(&commands).await });
         services

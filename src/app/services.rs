@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
 use super::node_name::{is_dead_node, node_name};
+use super::token_key_store::TokenKeyStore;
 use crate::command::{LoginCommands, TokenCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
 use crate::query::{HistoryQueries, LoginQueries, StatsQueries, UserQueries, WebhookQueries};
@@ -67,6 +68,8 @@ pub struct Services {
     pub sessions: Sessions,
     /// Inclusion and consistency proofs.
     pub proofs: Proofs,
+    /// The keys of access tokens, if the service makes them.
+    pub token_keys: Option<Arc<TokenKeyStore>>,
     projector: Option<ProjectionHandle>,
     projector_watch: ProjectorWatch,
     tile_builder: Option<AbortOnDropHandle<()>>,
@@ -130,6 +133,7 @@ impl Services {
             user_rows,
             deliveries,
             dispatcher: None,
+            token_keys: None,
             stats: StatsQueries::new(store.clone(), rows),
             session_purge: is_enabled.then(|| spawn_session_purge(&sessions)),
             sessions,

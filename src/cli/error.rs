@@ -126,6 +126,11 @@ pub(super) enum CliError {
     ServiceRunning { node: String },
     #[error("--delete-old deletes key files in the data directory, but the master key comes from settings")]
     NoKeyFiles,
+    #[error(
+        "access tokens are signed with SECRET_KEY, which this command cannot change: set a new one as SECRET_KEY and \
+         the current one as AEGIS_SECRET_KEY_PREVIOUS, or set ALGORITHM to EdDSA or ES256, and restart the service"
+    )]
+    NoSigningKeys,
     #[error(transparent)]
     Verification(VerificationFailure),
     /// The reader of stdout, such as `head`, has exited: a normal end without a message.

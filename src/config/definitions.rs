@@ -120,7 +120,8 @@ settings! {
     SECRET_KEY: Secret = "SECRET_KEY",
         Computed("embedded: `secret.key` in the data directory, generated at first start; MongoDB: required"),
         Hidden, parse::secret_key,
-        "signs access tokens; at least 32 bytes";
+        "signs access tokens; at least 32 bytes. Not used if neither `ALGORITHM` nor `AEGIS_ALGORITHM_PREVIOUS` is \
+         HS256, HS384 or HS512";
     SECRET_KEY_PREVIOUS: Secret = "AEGIS_SECRET_KEY_PREVIOUS", Unset, Hidden, parse::secret_key,
         "the `SECRET_KEY` before the last change: verifies access tokens but never signs; at least 32 bytes";
     MASTER_KEY: MasterKey = "AEGIS_MASTER_KEY",
@@ -132,7 +133,10 @@ settings! {
         "previous master keys, comma-separated: they unwrap stored keys until `aegis keys rotate` has \
          finished";
     ALGORITHM: Algorithm = "ALGORITHM", Text("HS256"), Public, parse::algorithm,
-        "signature algorithm of access tokens: HS256, HS384 or HS512";
+        "signature algorithm of access tokens: HS256, HS384 or HS512 with `SECRET_KEY`, or EdDSA or ES256 with keys \
+         that the service makes, shares between nodes and publishes at `/.well-known/jwks.json`";
+    ALGORITHM_PREVIOUS: Algorithm = "AEGIS_ALGORITHM_PREVIOUS", Unset, Public, parse::algorithm,
+        "the `ALGORITHM` before the last change: verifies access tokens but never signs";
     ACCESS_TOKEN_EXPIRE_MINUTES: u64 = "ACCESS_TOKEN_EXPIRE_MINUTES", Text("10080"), Public,
         // At most a hundred years.
         |text| parse::number(text, &(1..=52_560_000)),

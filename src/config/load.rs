@@ -48,6 +48,8 @@ pub struct CommandSettings {
     pub database: DatabaseSettings,
     pub master_key: MasterKeySetting,
     pub webhooks: WebhookSettings,
+    /// With which the service signs access tokens.
+    pub algorithm: Algorithm,
     pub passwords: PasswordSettings,
     pub usernames: UsernamePolicy,
     pub log: LogSettings,
@@ -83,14 +85,18 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`] with all invalid settings.
 pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings>, ConfigError> {
-    let parsed = check(sources).require(&NODE_KEYS)?;
+    let checked = check(sources);
+    let keys = checked.parsed.node_keys();
+    let parsed = checked.require(&keys)?;
+    let uses_secret_key = parsed.uses_secret_key();
     let mut folder = parsed.database.data_dir().map(DataFolder::create).transpose()?;
     let _lock = folder.as_ref().map(DataFolder::lock).transpose()?;
     let generate = |folder: &mut DataFolder, previous| folder.load_or_generate_master_keys(previous, env);
     let master_key = master_keys(parsed.master_key, parsed.previous_master_keys, folder.as_mut(), generate)?;
     let secret_key = match (parsed.secret_key, &mut folder) {
-        (Some(key), _) => key,
-        (None, Some(folder)) => folder.load_or_generate_secret_key(env)?,
+        (Some(key), _) => Some(key),
+        (None, _) if !uses_secret_key => None,
+        (None, Some(folder)) => Some(folder.load_or_generate_secret_key(env)?),
         (None, None) => return Err(required_with_mongo(&setting::SECRET_KEY).into()),
     };
     let settings = Settings {
@@ -102,6 +108,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
             secret_key,
             previous_key: parsed.previous_secret_key,
             algorithm: parsed.algorithm,
+            previous_algorithm: parsed.previous_algorithm,
             lifetime: parsed.token_lifetime,
         },
         sessions: parsed.sessions,
@@ -128,6 +135,7 @@ pub fn for_command(sources: &ConfigSources) -> Result<Loaded<CommandSettings>, C
         database: parsed.database,
         master_key,
         webhooks: parsed.webhooks,
+        algorithm: parsed.algorithm,
         passwords: parsed.passwords,
         usernames: parsed.usernames,
         log: parsed.command_log,
@@ -165,10 +173,6 @@ pub fn for_bench(sources: &ConfigSources) -> Result<BenchSettings, ConfigError> 
     Ok(BenchSettings { mongodb_url, mongod: parsed.mongod, log: parsed.command_log })
 }
 
-/// The keys that all nodes of a service on MongoDB must share.
-pub(super) static NODE_KEYS: [&Definition; 2] =
-    [setting::SECRET_KEY.definition(), setting::MASTER_KEY.definition()];
-
 /// All settings, except keys that are read from the data directory.
 pub(super) struct Parsed {
     pub(super) database: DatabaseSettings,
@@ -177,6 +181,7 @@ pub(super) struct Parsed {
     master_key: Option<LoadedKey>,
     previous_master_keys: Vec<LoadedKey>,
     algorithm: Algorithm,
+    previous_algorithm: Option<Algorithm>,
     token_lifetime: Duration,
     sessions: SessionSettings,
     http: HttpSettings,
@@ -190,6 +195,20 @@ pub(super) struct Parsed {
     /// The log settings of a command, whose default level is `warn`: its output is the answer.
     command_log: LogSettings,
     mongod: Option<PathBuf>,
+}
+
+impl Parsed {
+    /// The keys that all nodes of a service on MongoDB must share.
+    pub(super) fn node_keys(&self) -> Vec<&'static Definition> {
+        let secret_key = self.uses_secret_key().then_some(setting::SECRET_KEY.definition());
+        secret_key.into_iter().chain([setting::MASTER_KEY.definition()]).collect()
+    }
+
+    /// Whether access tokens are signed or verified with a shared secret.
+    pub(super) fn uses_secret_key(&self) -> bool {
+        let is_made_by_service = |algorithm| matches!(algorithm, Algorithm::EdDSA | Algorithm::ES256);
+        std::iter::once(self.algorithm).chain(self.previous_algorithm).any(|one| !is_made_by_service(one))
+    }
 }
 
 /// The texts of all settings, what they were parsed into, and which of them are invalid.
@@ -260,6 +279,7 @@ impl Parser<'_> {
             master_key: self.optional(&setting::MASTER_KEY).map(|key| self.loaded(key, &setting::MASTER_KEY)),
             previous_master_keys: self.previous_master_keys(),
             algorithm: self.get(&setting::ALGORITHM),
+            previous_algorithm: self.optional(&setting::ALGORITHM_PREVIOUS),
             token_lifetime: Duration::from_secs(60 * self.get(&setting::ACCESS_TOKEN_EXPIRE_MINUTES)),
             sessions: SessionSettings {
                 token_lifetime: Duration::from_mins(self.get(&setting::SESSION_TOKEN_MINUTES)),

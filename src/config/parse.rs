@@ -64,7 +64,9 @@ pub(super) fn algorithm(text: &str) -> Result<Algorithm, String> {
         "HS256" => Ok(Algorithm::HS256),
         "HS384" => Ok(Algorithm::HS384),
         "HS512" => Ok(Algorithm::HS512),
-        _ => Err(format!("`{text}` is not supported: use HS256, HS384 or HS512")),
+        "EdDSA" => Ok(Algorithm::EdDSA),
+        "ES256" => Ok(Algorithm::ES256),
+        _ => Err(format!("`{text}` is not supported: use HS256, HS384, HS512, EdDSA or ES256")),
     }
 }
 

@@ -69,12 +69,14 @@ pub struct WebhookSettings {
 /// How access tokens are signed.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
-    /// Signs and verifies; at least 32 bytes.
-    pub secret_key: Secret,
+    /// Signs and verifies with an HMAC algorithm; at least 32 bytes.
+    pub secret_key: Option<Secret>,
     /// Verifies only.
     pub previous_key: Option<Secret>,
-    /// One of the HMAC algorithms.
+    /// One of the HMAC algorithms, `EdDSA` or `ES256`.
     pub algorithm: Algorithm,
+    /// Verifies only.
+    pub previous_algorithm: Option<Algorithm>,
     pub lifetime: Duration,
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::data_folder::{MASTER_KEY_FILE, SECRET_KEY_FILE};
 use super::definitions::{self, DefaultValue, Definition, Sensitivity};
 use super::error::{InvalidSettings, SettingSource};
-use super::load::{Checked, NODE_KEYS, check};
+use super::load::{Checked, check};
 use super::redaction::{MASK, redact, url_password};
 use super::settings::DatabaseSettings;
 use super::sources::ConfigSources;
@@ -22,7 +22,7 @@ pub struct ShownSetting {
 #[must_use]
 pub fn show_all(sources: &ConfigSources) -> (Vec<ShownSetting>, Option<InvalidSettings>) {
     let mut checked = check(sources);
-    checked.add_missing(&NODE_KEYS);
+    checked.add_missing(&checked.parsed.node_keys());
     let shown = definitions::ALL.iter().map(|definition| show(definition, &checked)).collect();
     (shown, InvalidSettings::check(checked.invalid).err())
 }
@@ -41,6 +41,11 @@ fn show(definition: &Definition, checked: &Checked) -> ShownSetting {
     let (value, source) = match definition.default {
         DefaultValue::Text(text) => (Some(text.to_owned()), "default".to_owned()),
         DefaultValue::Unset => (None, "not set".to_owned()),
+        DefaultValue::Computed(_)
+            if name == definitions::SECRET_KEY.name && !checked.parsed.uses_secret_key() =>
+        {
+            (None, "not set".to_owned())
+        }
         DefaultValue::Computed(_) if name == definitions::SECRET_KEY.name => {
             show_key(SECRET_KEY_FILE, checked)
         }

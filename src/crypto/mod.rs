@@ -6,6 +6,7 @@ mod job_queue;
 mod password;
 mod pool;
 mod strength;
+mod token_keys;
 mod tokens;
 #[cfg(test)]
 pub(crate) use pool::test_settings;
@@ -15,4 +16,5 @@ pub use costs::{CostsInUse, HashSurvey};
 pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};
+pub use token_keys::{InvalidTokenKeys, KeyAlgorithm, PUBLICATION_LEAD, PublicKey, TokenKey, TokenKeys};
 pub use tokens::{InvalidToken, IssuedToken, SessionGrant, Tokens, VerifiedToken};

@@ -1,17 +1,20 @@
-//! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret. `sub` is the user's id,
+//! Access tokens: JWTs (RFC 7519) signed with HMAC-SHA-2 under the service's secret, or with the keys that the
+//! service makes, which other services verify by the key set that it publishes. `sub` is the user's id,
 //! `ver` the version of the user's stream at issue. An event that revokes tokens sets the version below which
 //! they are void: revocation is exact and needs no clock. `epoch` is that of the log: after a restore, a version
 //! may stand for other events than those that the token was issued after.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use domain::{SessionId, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::{Env, FIRST_EPOCH};
 
+use super::token_keys::{KeyAlgorithm, PublicKey, TokenKey, TokenKeys};
 use crate::config::TokenSettings;
 
 /// Claims that state the purpose of a token, and the values of an access token. Other services sign tokens
@@ -28,8 +31,12 @@ const TOKEN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 /// Issues and verifies access tokens.
 pub struct Tokens {
     algorithm: Algorithm,
-    signing: EncodingKey,
-    verifying: Vec<DecodingKey>,
+    /// Verifies only.
+    previous_algorithm: Option<Algorithm>,
+    secret: Option<EncodingKey>,
+    /// The secrets that verify.
+    secrets: Vec<DecodingKey>,
+    keys: RwLock<Arc<TokenKeys>>,
     lifetime_seconds: i64,
     env: Env,
 }
@@ -132,11 +139,14 @@ impl ReadClaims {
 impl Tokens {
     #[must_use]
     pub fn new(settings: &TokenSettings, env: Env) -> Self {
-        let keys = std::iter::once(&settings.secret_key).chain(&settings.previous_key);
+        let secrets = settings.secret_key.iter().chain(&settings.previous_key);
+        let secret = settings.secret_key.as_ref();
         Self {
             algorithm: settings.algorithm,
-            signing: EncodingKey::from_secret(settings.secret_key.expose().as_bytes()),
-            verifying: keys.map(|key| DecodingKey::from_secret(key.expose().as_bytes())).collect(),
+            previous_algorithm: settings.previous_algorithm,
+            secret: secret.map(|key| EncodingKey::from_secret(key.expose().as_bytes())),
+            secrets: secrets.map(|key| DecodingKey::from_secret(key.expose().as_bytes())).collect(),
+            keys: RwLock::default(),
             lifetime_seconds: i64::try_from(settings.lifetime.as_secs()).unwrap_or(i64::MAX),
             env,
         }
@@ -145,7 +155,7 @@ impl Tokens {
     /// Issues a token to a user whose stream is at `version`, in that epoch of the log.
     ///
     /// # Errors
-    /// [`InvalidToken`] if the library cannot sign, which cannot happen with an HMAC key.
+    /// [`InvalidToken`] if there is no key that signs, which cannot happen once the service is ready.
     pub fn issue(&self, user: UserId, version: u64, epoch: u64) -> Result<IssuedToken, InvalidToken> {
         self.sign(user, version, epoch, None)
     }
@@ -182,7 +192,7 @@ impl Tokens {
             epoch,
             sid: session.map(|session| session.id.to_string()),
         };
-        let token = encode(&Header::new(self.algorithm), &claims, &self.signing).map_err(|_| InvalidToken)?;
+        let token = self.encode(&claims, iat)?;
         Ok(IssuedToken { token, expires_in: lifetime })
     }
 
@@ -192,13 +202,24 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] for anything but a valid token of this service.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
-        let mut validation = Validation::new(self.algorithm);
+        let header = decode_header(token).map_err(|_| InvalidToken)?;
+        if !self.accepts(header.alg) {
+            return Err(InvalidToken);
+        }
+        let mut validation = Validation::new(header.alg);
         validation.set_required_spec_claims(&["exp", "sub"]);
         // Compared below, with the injected clock and whatever the type of the claim.
         validation.validate_exp = false;
         validation.validate_aud = false;
         let decoded = |key| decode::<ReadClaims>(token, key, &validation).ok();
-        let claims = self.verifying.iter().find_map(decoded).ok_or(InvalidToken)?.claims;
+        let decoded = match KeyAlgorithm::of(header.alg) {
+            None => self.secrets.iter().find_map(decoded),
+            Some(algorithm) => {
+                let (keys, id, now) = (self.keys(), header.kid.unwrap_or_default(), self.now());
+                keys.verifying(algorithm, &id, now).and_then(|key| decoded(&key.verifying))
+            }
+        };
+        let claims = decoded.ok_or(InvalidToken)?.claims;
         let now = self.env.now().as_duration().as_secs_f64();
         if !has_supported_header(token) || !claims.permits_access(now) {
             return Err(InvalidToken);
@@ -221,6 +242,78 @@ impl Tokens {
             epoch: claims.epoch,
         })
     }
+
+    /// Whether any token may be signed with a key that the service makes.
+    #[must_use]
+    pub fn uses_keys(&self) -> bool {
+        self.key_algorithms().next().is_some()
+    }
+
+    /// The algorithm with which the service signs, if it makes the keys itself.
+    #[must_use]
+    pub fn key_algorithm(&self) -> Option<KeyAlgorithm> {
+        KeyAlgorithm::of(self.algorithm)
+    }
+
+    /// Replaces the keys that sign and verify.
+    pub fn set_keys(&self, keys: TokenKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Whether the token names a key that is not known, which another node may have added.
+    #[must_use]
+    pub fn has_unknown_key(&self, token: &str) -> bool {
+        if !self.uses_keys() {
+            return false;
+        }
+        let Ok(Header { alg, kid: Some(id), .. }) = decode_header(token) else { return false };
+        let algorithm = KeyAlgorithm::of(alg).filter(|_| self.accepts(alg) && is_thumbprint(&id));
+        algorithm.is_some_and(|algorithm| self.keys().verifying(algorithm, &id, self.now()).is_none())
+    }
+
+    /// The public keys by which other services verify the tokens, of the accepted algorithms only.
+    #[must_use]
+    pub fn published_keys(&self) -> Vec<PublicKey> {
+        let keys = self.keys();
+        let accepted: Vec<_> = self.key_algorithms().collect();
+        let published = keys.published(self.now()).map(|(key, _)| &key.public);
+        published.filter(|key| accepted.contains(&key.algorithm)).cloned().collect()
+    }
+
+    fn keys(&self) -> Arc<TokenKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn key_algorithms(&self) -> impl Iterator<Item = KeyAlgorithm> {
+        std::iter::once(self.algorithm).chain(self.previous_algorithm).filter_map(KeyAlgorithm::of)
+    }
+
+    fn accepts(&self, algorithm: Algorithm) -> bool {
+        algorithm == self.algorithm || Some(algorithm) == self.previous_algorithm
+    }
+
+    fn now(&self) -> i64 {
+        self.env.now().as_second()
+    }
+
+    fn encode(&self, claims: &IssuedClaims, now: i64) -> Result<String, InvalidToken> {
+        let mut header = Header::new(self.algorithm);
+        let token = match KeyAlgorithm::of(self.algorithm) {
+            None => encode(&header, claims, self.secret.as_ref().ok_or(InvalidToken)?),
+            Some(algorithm) => {
+                let keys = self.keys();
+                let TokenKey { public, signing, .. } = keys.signing(algorithm, now).ok_or(InvalidToken)?;
+                header.kid = Some(public.id.clone());
+                encode(&header, claims, signing)
+            }
+        };
+        token.map_err(|_| InvalidToken)
+    }
+}
+
+/// Whether a key id has the form of those of this service: SHA-256 in base64url.
+fn is_thumbprint(id: &str) -> bool {
+    BASE64_URL_SAFE_NO_PAD.decode(id).is_ok_and(|hash| hash.len() == 32)
 }
 
 /// Whether the header demands no extension (RFC 7515 §4.1.11) and does not declare another kind of token.
@@ -262,9 +355,10 @@ mod tests {
 
     fn settings(key: &str) -> TokenSettings {
         TokenSettings {
-            secret_key: Secret::new(key.to_owned()),
+            secret_key: Some(Secret::new(key.to_owned())),
             previous_key: None,
             algorithm: Algorithm::HS256,
+            previous_algorithm: None,
             lifetime: Duration::from_hours(1),
         }
     }
@@ -418,5 +512,143 @@ mod tests {
         let both = Tokens::new(&both, env);
         assert!(both.verify(&old.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_ok());
         assert!(old.verify(&both.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_err());
+    }
+
+    fn with_keys(algorithm: Algorithm, previous: Option<Algorithm>, env: &Env) -> Tokens {
+        let settings = TokenSettings { algorithm, previous_algorithm: previous, ..settings(KEY) };
+        let tokens = Tokens::new(&settings, env.clone());
+        let mut keys = TokenKeys::default();
+        for algorithm in [KeyAlgorithm::EdDSA, KeyAlgorithm::ES256] {
+            keys.prepare(algorithm, 3600, env.now().as_second()).unwrap();
+        }
+        tokens.set_keys(keys);
+        tokens
+    }
+
+    fn raw(header: &serde_json::Value, sign: impl FnOnce(&str) -> String) -> String {
+        let claims = json!({"sub": user().to_string(), "exp": 1_000_001});
+        let parts = [header, &claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let message = parts.join(".");
+        format!("{message}.{}", sign(&message))
+    }
+
+    #[test]
+    fn keys_of_the_service_sign_and_name_themselves() {
+        for (algorithm, other) in [(Algorithm::EdDSA, Algorithm::ES256), (Algorithm::ES256, Algorithm::EdDSA)]
+        {
+            let tokens = with_keys(algorithm, None, &at(1_000_000).1);
+            let issued = tokens.issue(user(), 1, FIRST_EPOCH).unwrap().token;
+            assert_eq!(tokens.verify(&issued).unwrap().user, user());
+            let header = decode_header(&issued).unwrap();
+            let published = tokens.published_keys();
+            assert_eq!((header.alg, header.kid), (algorithm, Some(published[0].id.clone())));
+            assert_eq!(published.len(), 1, "only of the accepted algorithm");
+            let foreign = with_keys(algorithm, None, &at(1_000_000).1);
+            assert_eq!(foreign.verify(&issued), Err(InvalidToken));
+            assert!(foreign.has_unknown_key(&issued) && !tokens.has_unknown_key(&issued));
+            let another = with_keys(other, None, &at(1_000_000).1);
+            another.set_keys(TokenKeys::from_bytes(&tokens.keys().to_bytes()).unwrap());
+            assert_eq!(another.verify(&issued), Err(InvalidToken), "not the configured algorithm");
+            let changed = with_keys(other, Some(algorithm), &at(1_000_000).1);
+            changed.set_keys(TokenKeys::from_bytes(&tokens.keys().to_bytes()).unwrap());
+            assert!(changed.verify(&issued).is_ok(), "the previous algorithm");
+        }
+    }
+
+    #[test]
+    fn tokens_of_the_previous_algorithm_are_valid_both_ways() {
+        let shared =
+            Tokens::new(&settings(KEY), at(1_000_000).1).issue(user(), 1, FIRST_EPOCH).unwrap().token;
+        assert_eq!(decode_header(&shared).unwrap().kid, None);
+        let alone = with_keys(Algorithm::EdDSA, None, &at(1_000_000).1);
+        assert_eq!(alone.verify(&shared), Err(InvalidToken));
+        let changed = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), &at(1_000_000).1);
+        assert!(changed.verify(&shared).is_ok());
+        let own = changed.issue(user(), 1, FIRST_EPOCH).unwrap().token;
+        let back = with_keys(Algorithm::HS256, Some(Algorithm::EdDSA), &at(1_000_000).1);
+        back.set_keys(TokenKeys::from_bytes(&changed.keys().to_bytes()).unwrap());
+        assert!(back.verify(&own).is_ok());
+        assert_eq!(back.published_keys(), changed.published_keys());
+        assert_eq!(decode_header(back.issue(user(), 1, FIRST_EPOCH).unwrap().token).unwrap().kid, None);
+    }
+
+    /// Every token is signed by someone who knows the public keys and has a key pair of their own.
+    #[test]
+    fn confused_algorithms_and_keys_are_invalid() {
+        let tokens = with_keys(Algorithm::EdDSA, Some(Algorithm::HS256), &at(1_000_000).1);
+        let keys = tokens.keys();
+        let own = keys.signing(KeyAlgorithm::EdDSA, 1_000_000).unwrap();
+        let es256 = keys.signing(KeyAlgorithm::ES256, 1_000_000).unwrap();
+        let foreign = with_keys(Algorithm::EdDSA, None, &at(1_000_000).1);
+        let attacker = foreign.keys();
+        let attacker = attacker.signing(KeyAlgorithm::EdDSA, 1_000_000).unwrap();
+        let id = own.public.id.as_str();
+        let sign = |key: &EncodingKey, algorithm| {
+            let key = key.clone();
+            move |message: &str| jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap()
+        };
+        let eddsa =
+            |header: serde_json::Value, key: &TokenKey| raw(&header, sign(&key.signing, Algorithm::EdDSA));
+        assert!(tokens.verify(&eddsa(json!({"alg": "EdDSA", "kid": id}), own)).is_ok());
+
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": attacker.public.x});
+        let header = |extra: serde_json::Value| {
+            let mut header = json!({"alg": "EdDSA", "kid": id});
+            header.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            header
+        };
+        let x = &own.public.x;
+        let public = BASE64_URL_SAFE_NO_PAD.decode(x).unwrap();
+        let mut spki = hex::decode("302a300506032b6570032100").unwrap();
+        spki.extend(&public);
+        let mut bad = vec![
+            ("no algorithm", raw(&json!({"alg": "none", "kid": id}), |_| String::new())),
+            ("no signature", raw(&json!({"alg": "EdDSA", "kid": id}), |_| String::new())),
+            (
+                "another curve",
+                raw(&json!({"alg": "ES256", "kid": id}), sign(&es256.signing, Algorithm::ES256)),
+            ),
+            (
+                "a key that is not accepted",
+                raw(&json!({"alg": "ES256", "kid": es256.public.id}), sign(&es256.signing, Algorithm::ES256)),
+            ),
+            (
+                "the algorithm of another key",
+                raw(&json!({"alg": "EdDSA", "kid": es256.public.id}), sign(&own.signing, Algorithm::EdDSA)),
+            ),
+            ("no key id", eddsa(json!({"alg": "EdDSA"}), own)),
+            ("another key", eddsa(json!({"alg": "EdDSA", "kid": id}), attacker)),
+            ("unknown key", eddsa(json!({"alg": "EdDSA", "kid": attacker.public.id}), attacker)),
+            ("embedded key", eddsa(header(json!({"jwk": jwk})), attacker)),
+            (
+                "embedded key and its id",
+                eddsa(header(json!({"jwk": jwk, "kid": attacker.public.id})), attacker),
+            ),
+            ("key URL", eddsa(header(json!({"jku": "https://attacker.example/keys"})), attacker)),
+            ("certificate URL", eddsa(header(json!({"x5u": "https://attacker.example/cert"})), attacker)),
+            ("key id is no text", eddsa(header(json!({"kid": [id]})), own)),
+        ];
+        for secret in [public.as_slice(), x.as_bytes(), &spki, id.as_bytes(), b""] {
+            let key = EncodingKey::from_secret(secret);
+            for header in [json!({"alg": "HS256", "kid": id}), json!({"alg": "HS256"})] {
+                bad.push(("signed with a public value", raw(&header, sign(&key, Algorithm::HS256))));
+            }
+        }
+        for kid in [
+            "../../etc/passwd",
+            "/dev/null",
+            "' OR '1'='1",
+            "\0",
+            "*",
+            "",
+            &id.to_lowercase(),
+            &format!("{id} "),
+        ] {
+            bad.push(("another key id", eddsa(json!({"alg": "EdDSA", "kid": kid}), own)));
+            assert!(!tokens.has_unknown_key(&bad.last().unwrap().1) || kid.len() == id.len(), "{kid}");
+        }
+        for (what, token) in bad {
+            assert_eq!(tokens.verify(&token), Err(InvalidToken), "{what}: {token}");
+        }
     }
 }

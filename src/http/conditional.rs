@@ -51,10 +51,18 @@ pub(crate) fn entity_tag(version: u64) -> [(HeaderName, String); 1] {
 
 /// The `ETag` of a representation that also changes while the version stays.
 pub(crate) fn entity_tag_of(version: u64, representation: &impl Serialize) -> [(HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{version}-{}\"", digest_of(representation)))]
+}
+
+/// The `ETag` of a representation that has no version.
+pub(crate) fn content_tag(representation: &impl Serialize) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{}\"", digest_of(representation)))
+}
+
+fn digest_of(representation: &impl Serialize) -> String {
     // Structs of strings and numbers always serialise.
     let digest = digest(&SHA256, &serde_json::to_vec(representation).unwrap_or_default());
-    let digest = hex::encode(digest.as_ref().get(..DIGEST_LENGTH).unwrap_or_default());
-    [(header::ETAG, format!("\"{version}-{digest}\""))]
+    hex::encode(digest.as_ref().get(..DIGEST_LENGTH).unwrap_or_default())
 }
 
 /// The condition that a write's headers set.

@@ -132,8 +132,8 @@ async fn refresh_token(app: &App, id: Uuid, generation: u64) -> Result<Introspec
 }
 
 async fn access_token(app: &App, token: &str) -> Result<IntrospectionView, ApiError> {
-    let claims = app.tokens.verify(token)?;
     let user = CurrentUser::from_token(app, token).await?.confirmed(app).await?;
+    let claims = app.tokens.verify(token)?;
     Ok(IntrospectionView {
         active: true,
         sub: Some(user.row.id.to_string()),

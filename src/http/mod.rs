@@ -22,6 +22,7 @@ mod headers;
 mod health;
 mod idempotency;
 mod introspect;
+mod jwks;
 mod log;
 mod metrics;
 mod middleware;

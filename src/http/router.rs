@@ -20,8 +20,8 @@ use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
 use super::{
-    auth, cors, docs, events, health, introspect, log, metrics, openapi, projections, schemas, stats, tokens,
-    users, webhooks,
+    auth, cors, docs, events, health, introspect, jwks, log, metrics, openapi, projections, schemas, stats,
+    tokens, users, webhooks,
 };
 use crate::app::App;
 use crate::config::HttpSettings;
@@ -106,6 +106,7 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
     let document = openapi::document(settings, schemas::errors());
     let router = OpenApiRouter::with_openapi(document).routes(routes!(docs::root));
     let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
+    let router = register(router, "", routes!(jwks::jwks));
     let (router, mut document) = router.split_for_parts();
     openapi::complete(&mut document, prefix);
     (router, document)
@@ -125,9 +126,11 @@ fn undocumented_routes(
     });
     let mut routes = docs::routes(settings);
     routes.push((openapi::path(settings), serve_document));
-    // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there.
+    // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there. A proxy may
+    // pass on only what is below the prefix.
     if !settings.api_prefix.trim_end_matches('/').is_empty() {
         routes.push(("/metrics".to_owned(), get(metrics::metrics)));
+        routes.push((settings.path(jwks::PATH), get(jwks::jwks)));
     }
     routes
 }

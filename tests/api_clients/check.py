@@ -3,6 +3,7 @@
 
 - schemathesis sends requests made from the description, and compares the answers with it: all checks, 50 examples.
 - Clients in TypeScript and Python are generated from the description, compiled, and read the history of a user.
+- PyJWT and `jose` verify access tokens by the URL of the key set alone, before and after a rotation.
 - The page of `examples/browser` signs up, logs in, refreshes, changes a password and logs out in headless Chromium.
 - `requests-oauthlib`, an OAuth 2.0 client that knows nothing of Aegis, renews its tokens by itself.
 
@@ -32,7 +33,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib"]
+PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
 SETTINGS = {
     **ADMIN,
@@ -83,7 +84,7 @@ def install(work):
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         run([*pip, "-r", HERE / "requirements.txt"])
         mark(venv, [HERE / "requirements.txt"])
-    for name in ["typescript", "browser"]:
+    for name in ["typescript", "browser", "jwks"]:
         node, packages = work / name, [HERE / name / file for file in ["package.json", "package-lock.json"]]
         if is_outdated(node, packages):
             node.mkdir(parents=True, exist_ok=True)
@@ -217,6 +218,14 @@ def python(programs, address, folder):
     run([programs / "python", "history.py"], cwd=folder, env=variables)
 
 
+def jwks(programs, node, aegis, folder):
+    """Verifies tokens of services of its own, on the embedded database, by their key set."""
+    shutil.copytree(HERE / "jwks", folder / "jwks")
+    (folder / "jwks" / "node_modules").symlink_to(node / "node_modules")
+    variables = {**os.environ, "AEGIS": str(aegis), "JOSE": str(folder / "jwks")}
+    run([programs / "python", folder / "jwks" / "verify.py", "EdDSA", "ES256"], env=variables)
+
+
 def browser(node, address, origin, folder):
     shutil.copytree(HERE / "browser", folder / "browser")
     folder = folder / "browser"
@@ -245,6 +254,7 @@ def check(store, parts, aegis, mongod, programs, work):
             checks = {
                 "typescript": lambda: typescript(work / "typescript", address, folder),
                 "python": lambda: python(programs, address, folder),
+                "jwks": lambda: jwks(programs, work / "jwks", aegis, folder),
                 "browser": lambda: browser(work / "browser", address, origin, folder),
                 "oauthlib": lambda: oauthlib(programs, address),
                 "schemathesis": lambda: schemathesis(programs, address, folder),

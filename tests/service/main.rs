@@ -55,6 +55,7 @@ mod roles;
 mod routes;
 mod sessions;
 mod shutdown;
+mod signing_keys;
 mod signup;
 mod signup_errors;
 mod stats;

@@ -66,6 +66,12 @@ impl WrappedKeyStore for MongoStore {
         run_transaction(&self.connection.work, ReplaceKeys(changes.to_vec())).await.map_err(inner_error)
     }
 
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError> {
+        let work = AddServiceKey { name: name.to_owned(), wrapped: wrapped.to_vec() };
+        let added = run_transaction(&self.connection.work, work).await.map_err(inner_error)?;
+        if added { Ok(()) } else { Err(WriteError::Conflict) }
+    }
+
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let work = ReplaceServiceKey { name: name.to_owned(), from: from.to_vec(), to: to.to_vec() };
         let replaced = run_transaction(&self.connection.work, work).await.map_err(inner_error)?;
@@ -207,6 +213,31 @@ impl TransactionBody for ReplaceKeys {
 
 fn replaced(answer: &Document) -> u64 {
     answer.get_i32("nModified").ok().and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}
+
+/// Adds a service key unless there is one of that name.
+struct AddServiceKey {
+    name: String,
+    wrapped: Vec<u8>,
+}
+
+#[async_trait]
+impl TransactionBody for AddServiceKey {
+    /// Whether it was added.
+    type Output = bool;
+
+    fn description(&self) -> String {
+        format!("adding the service key `{}`", self.name)
+    }
+
+    async fn attempt(&self, db: &Db, session: &mut ClientSession) -> Result<bool, MongoError> {
+        // Of two transactions that add the key at the same time, the second waits here and then finds it.
+        lock_head(db, session).await?;
+        let insert = doc! { "$setOnInsert": { "key": binary(&self.wrapped) } };
+        let keys = db.keys();
+        let update = keys.update_one(doc! { "_id": &self.name }, insert).upsert(true);
+        Ok(update.session(&mut *session).await?.upserted_id.is_some())
+    }
 }
 
 /// Replaces a service key by compare-and-set.

@@ -38,6 +38,18 @@ impl WrappedKeyStore for SqliteStore {
         self.write(move |connection| replace(connection, &changes)).await
     }
 
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError> {
+        let (name, wrapped) = (name.to_owned(), wrapped.to_vec());
+        let added = self.write(move |connection| {
+            let transaction = begin(connection)?;
+            let sql = "INSERT INTO keys (name, wrapped) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let added = transaction.execute(sql, params![name, wrapped])?;
+            commit(&transaction)?;
+            Ok(added > 0)
+        });
+        if added.await? { Ok(()) } else { Err(WriteError::Conflict) }
+    }
+
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let (name, from, to) = (name.to_owned(), from.to_vec(), to.to_vec());
         let replaced = self.write(move |connection| {

@@ -48,6 +48,8 @@ pub struct Memory {
 #[derive(Default)]
 struct State {
     genesis: Option<Genesis>,
+    /// Service keys that were added after the genesis.
+    added_keys: BTreeMap<String, Vec<u8>>,
     epoch: Option<u64>,
     claim_backfill: Option<ClaimBackfill>,
     head: Head,

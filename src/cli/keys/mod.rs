@@ -1,7 +1,8 @@
-//! `aegis keys`: the master key. These commands read the key store directly, so that they work even if the
+//! `aegis keys`: the master key, and the keys that sign access tokens. These commands read the key store directly, so that they work even if the
 //! service cannot start.
 
 mod rotate;
+mod rotate_signing;
 mod status;
 
 use clap::Subcommand;
@@ -20,6 +21,10 @@ pub(super) enum Command {
     /// If the master key is stored in the data directory, a new one is generated first. If it comes from
     /// settings, first set the new key as `AEGIS_MASTER_KEY` and the old one as `AEGIS_MASTER_KEY_PREVIOUS`
     /// in every service and restart them. An interrupted rotation is resumed when the command is run again.
+    ///
+    /// With `--signing`, adds a key that signs access tokens instead, if the service makes these keys (ALGORITHM is
+    /// `EdDSA` or `ES256`). It is published at once and signs after 10 minutes, on all nodes and without a restart. The
+    /// key before it verifies until its tokens have expired.
     Rotate(rotate::Arguments),
 }
 
@@ -27,6 +32,9 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
     let (settings, database) = session::connect(sources).await?;
     match command {
         Command::Status(arguments) => status::run(&arguments, &settings, &database, out).await,
+        Command::Rotate(arguments) if arguments.signing => {
+            rotate_signing::run(&arguments, &settings, &database, out).await
+        }
         Command::Rotate(arguments) => rotate::run(&arguments, settings, &database, out).await,
     }
 }

@@ -16,14 +16,22 @@ use crate::cli::progress::{ProgressReporter, per_second};
 use crate::config::{CommandSettings, KeyFiles, MasterKeySetting};
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
+    /// Rotate the key that signs access tokens, not the master key
+    #[arg(long, conflicts_with = "delete_old")]
+    pub(super) signing: bool,
+    /// Let the new signing key sign at once; services that cache the published keys refuse its tokens until they
+    /// fetch them again
+    #[arg(long, requires = "signing")]
+    pub(super) now: bool,
     /// Delete the files of previous master keys that wrap nothing in the database any more; older backups
     /// cannot be read without them
     #[arg(long)]
     delete_old: bool,
     /// Print one JSON object at the end
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Serialize)]

@@ -1,17 +1,20 @@
-//! `aegis keys status`: which master key wraps which keys.
+//! `aegis keys status`: which master key wraps which keys, and which keys sign access tokens.
 
+use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use store::key_store::KeyId;
 use store::rotation::{MasterKeyUsage, WrappedCount};
-use store::{Env, Rotation};
+use store::{Env, Rotation, StoreError};
 
-use crate::app::Database;
+use crate::app::{Database, stored_token_keys, token_key_entry};
 use crate::cli::error::{CliResult, KeyProblem, VerificationFailure};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::config::{CommandSettings, MasterKeySetting, SettingSource};
+use crate::crypto::TokenKeys;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -36,10 +39,62 @@ struct KeyOutput {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct StatusOutput {
     keys: Vec<KeyOutput>,
+    /// The keys of access tokens; empty if they are signed with a shared secret.
+    signing_keys: Vec<SigningKeyOutput>,
     /// Key store entries that contain no wrapped key.
     damaged: u64,
     /// What to do next.
     next: Vec<String>,
+}
+
+/// A key that signs access tokens, or has signed them.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct SigningKeyOutput {
+    /// The `kid` of its tokens.
+    id: String,
+    algorithm: String,
+    /// `signs`, `published` before it signs, or `verifies` after that.
+    state: &'static str,
+    signs_from: Option<Timestamp>,
+    /// When its last token expires; not known before another key signs.
+    verifies_until: Option<Timestamp>,
+}
+
+/// As in "signing key … (`EdDSA`) signs since 2026-11-30T08:00:00Z".
+impl fmt::Display for SigningKeyOutput {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, algorithm, state, signs_from, verifies_until } = self;
+        write!(out, "signing key {id} ({algorithm})")?;
+        match (*state, signs_from, verifies_until) {
+            ("published", Some(at), _) => write!(out, " is published and signs from {at}"),
+            ("verifies", _, Some(at)) => write!(out, " no longer signs and verifies until {at}"),
+            (_, Some(at), Some(end)) => write!(out, " signs since {at} and verifies until {end}"),
+            (_, Some(at), None) => write!(out, " signs since {at}"),
+            (state, None, _) => write!(out, " {state}"),
+        }
+    }
+}
+
+pub(super) fn signing_keys(keys: &TokenKeys, env: &Env) -> Vec<SigningKeyOutput> {
+    let now = env.now().as_second();
+    let time = |second: i64| Timestamp::from_second(second).ok();
+    let published = keys.published(now).map(|(key, end)| {
+        let signing = keys.signing(key.public.algorithm, now).map(|signing| &signing.public.id);
+        SigningKeyOutput {
+            id: key.public.id.clone(),
+            algorithm: key.public.algorithm.to_string(),
+            state: if signing == Some(&key.public.id) {
+                "signs"
+            } else if key.signs_from > now {
+                "published"
+            } else {
+                "verifies"
+            },
+            signs_from: time(key.signs_from),
+            verifies_until: end.and_then(time),
+        }
+    });
+    published.collect()
 }
 
 pub(super) async fn run(
@@ -49,9 +104,15 @@ pub(super) async fn run(
     out: &mut Output,
 ) -> CliResult {
     let masters = &settings.master_key;
-    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), Env::system());
+    let env = Env::system();
+    let rotation = Rotation::new(Arc::clone(&database.keys), Arc::new(masters.keys()), env.clone());
     let usage = rotation.master_key_usage().await?;
-    let status = status(&usage, masters);
+    let mut status = status(&usage, masters);
+    // Without their master key they are not known, which is reported below.
+    match stored_token_keys(&token_key_entry(database, masters, &env)).await {
+        Err(StoreError::KeyMissing(_)) => {}
+        stored => status.signing_keys = signing_keys(&stored?, &env),
+    }
     if arguments.json {
         out.json(&status)?;
     } else {
@@ -80,6 +141,7 @@ fn status(usage: &MasterKeyUsage, masters: &MasterKeySetting) -> StatusOutput {
     };
     StatusOutput {
         keys: keys.ids().chain(missing(usage, masters)).map(key).collect(),
+        signing_keys: Vec::new(),
         damaged: usage.damaged,
         next: next_steps(usage, masters),
     }
@@ -143,6 +205,7 @@ fn print(status: &StatusOutput, out: &mut Output) -> CliResult {
         ]);
     }
     table.finish(out)?;
+    status.signing_keys.iter().try_for_each(|key| out.line(&key.to_string()))?;
     status.next.iter().try_for_each(|step| out.line(step))
 }
 

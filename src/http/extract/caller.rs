@@ -35,7 +35,7 @@ pub(crate) struct CurrentUser {
 
 impl CurrentUser {
     pub(crate) async fn from_token(app: &App, token: &str) -> Result<Self, ApiError> {
-        Self::from_claims(app, app.tokens.verify(token)?).await
+        Self::from_claims(app, verify(app, token).await?).await
     }
 
     async fn from_claims(app: &App, access: VerifiedToken) -> Result<Self, ApiError> {
@@ -171,7 +171,7 @@ impl CurrentUser {
             return Err(ApiError::UserRequired);
         }
         // Verify the token first, so that unauthenticated requests cannot wait for a position.
-        let access = app.tokens.verify(token)?;
+        let access = verify(app, token).await?;
         let known = async {
             MinPosition::wait(&parts.headers, app.services()?).await?;
             Self::from_claims(app, access).await
@@ -341,6 +341,16 @@ impl FromRequestParts<HttpState> for EventReader {
         DocumentedQuery::check(parts)?;
         Ok(reader)
     }
+}
+
+/// The claims of a valid token. Another node may have added its key.
+pub(crate) async fn verify(app: &App, token: &str) -> Result<VerifiedToken, ApiError> {
+    if app.tokens.has_unknown_key(token)
+        && let Some(keys) = &app.services()?.token_keys
+    {
+        keys.load_unknown().await?;
+    }
+    Ok(app.tokens.verify(token)?)
 }
 
 /// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1) and followed by any number

@@ -2,11 +2,12 @@
 
 use domain::Role;
 
-use self::Authority::{Authentic, Introspector, Public, Roles, User, WebhookList, WebhookManager, WebhookOwner};
-use self::Payload::{
-    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason, Revocation, SignUp,
-    Skip, Token, Version, Webhook,
+use self::Authority::{
+    Authentic, Introspector, Public, Roles, User, WebhookList, WebhookManager, WebhookOwner,
 };
+use self::Payload::{
+    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason,
+    Revocation, SignUp, Skip, Token, Version, Webhook,
 };
 
 /// Who may send a request.
@@ -90,11 +91,13 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 64] = [
+pub(super) const TABLE: [Line; 66] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
     line("GET", "/api/v1/openapi.json", Public, Empty, 200),
+    line("GET", "/.well-known/jwks.json", Public, Empty, 200),
+    line("GET", "/api/v1/.well-known/jwks.json", Public, Empty, 200),
     line("GET", "/api/v1/health", Public, Empty, 200),
     line("GET", "/api/v1/health/ready", Public, Empty, 200),
     line("POST", "/api/v1/auth/signup", Public, SignUp, 201),

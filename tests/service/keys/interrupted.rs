@@ -51,6 +51,10 @@ impl WrappedKeyStore for FailingKeyRecords {
         self.0.replace_keys(&changes[..changes.len() / 2]).await
     }
 
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), store::WriteError> {
+        self.0.add_service_key(name, wrapped).await
+    }
+
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), store::WriteError> {
         self.0.replace_service_key(name, from, to).await
     }

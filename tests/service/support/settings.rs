@@ -27,9 +27,10 @@ pub(crate) fn settings(store: &Store) -> Settings {
         },
         webhooks: WebhookSettings { allow_private: vec!["127.0.0.0/8".parse().unwrap()] },
         tokens: TokenSettings {
-            secret_key: Secret::new(SECRET_KEY.to_owned()),
+            secret_key: Some(Secret::new(SECRET_KEY.to_owned())),
             previous_key: None,
             algorithm: Algorithm::HS256,
+            previous_algorithm: None,
             lifetime: Duration::from_hours(7 * 24),
         },
         sessions: SessionSettings {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use super::{DecryptError, KeyId, MasterKey};
 
@@ -59,6 +60,16 @@ impl MasterKeys {
         let (id, sealed) = MasterKey::split(wrapped).ok_or(DecryptError)?;
         let key = self.get(id).ok_or(UnwrapError::UnknownMasterKey(id))?;
         Ok(key.open_sealed(owner, sealed)?)
+    }
+
+    /// As [`MasterKeys::unwrap`], for a key of any length.
+    ///
+    /// # Errors
+    /// As [`MasterKeys::unwrap`].
+    pub fn unwrap_bytes(&self, owner: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
+        let (id, sealed) = MasterKey::split(wrapped).ok_or(DecryptError)?;
+        let key = self.get(id).ok_or(UnwrapError::UnknownMasterKey(id))?;
+        Ok(key.open_bytes(owner, sealed)?)
     }
 
     fn all(&self) -> impl Iterator<Item = &(KeyId, MasterKey)> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD, Engine};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{DecryptError, open, seal};
 use crate::env::Env;
@@ -103,10 +103,12 @@ impl MasterKey {
 
     /// Decrypts the part of a wrapped key after the key id.
     pub(super) fn open_sealed(&self, owner: &str, sealed: &[u8]) -> Result<[u8; 32], DecryptError> {
-        let mut plain = open(&self.0, owner.as_bytes(), sealed)?;
-        let key = plain.as_slice().try_into().map_err(|_| DecryptError);
-        plain.zeroize();
-        key
+        self.open_bytes(owner, sealed)?.as_slice().try_into().map_err(|_| DecryptError)
+    }
+
+    /// As [`MasterKey::open_sealed`], for a key of any length.
+    pub(super) fn open_bytes(&self, owner: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        open(&self.0, owner.as_bytes(), sealed).map(Zeroizing::new)
     }
 
     /// The id of the master key by which a key was wrapped.

@@ -20,7 +20,8 @@ impl WrappedKeyStore for Memory {
                 (SIGNING.to_owned(), genesis.signing_key.clone()),
             ]
         });
-        Ok(keys.into_iter().flatten().collect())
+        let added = state.added_keys.iter().map(|(name, wrapped)| (name.clone(), wrapped.clone()));
+        Ok(keys.into_iter().flatten().chain(added).collect())
     }
 
     async fn count_keys(&self, _: &[KeyId]) -> Result<BTreeMap<Option<KeyId>, u64>, StoreError> {
@@ -57,12 +58,21 @@ impl WrappedKeyStore for Memory {
         Ok(replaced)
     }
 
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError> {
+        if self.service_keys().await?.contains_key(name) {
+            return Err(WriteError::Conflict);
+        }
+        self.state().added_keys.insert(name.to_owned(), wrapped.to_vec());
+        Ok(())
+    }
+
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         let mut state = self.state();
-        let stored = state.genesis.as_mut().and_then(|genesis| match name {
+        let State { genesis, added_keys, .. } = &mut *state;
+        let stored = genesis.as_mut().and_then(|genesis| match name {
             CLAIMS => Some(&mut genesis.claim_key),
             SIGNING => Some(&mut genesis.signing_key),
-            _ => None,
+            name => added_keys.get_mut(name),
         });
         let stored = stored.filter(|stored| *stored == from).ok_or(WriteError::Conflict)?;
         *stored = to.to_vec();

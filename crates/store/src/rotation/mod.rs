@@ -10,10 +10,11 @@
 //!    new key is wrapped by another.
 //! 2. Rewrap the data key of each stream by compare-and-set, so that a stream erased in the meantime stays
 //!    erased.
-//! 3. Rewrap the service key [`CLAIMS`], once no stream is left. A process unwraps both service keys at
+//! 3. Rewrap the service keys [`TOKENS`], if there are any, and [`CLAIMS`], once no stream is left. A process unwraps both service keys at
 //!    startup, so it does not start without a master key that streams still need.
 
 mod rewrap;
+mod sealed_entry;
 mod service_keys;
 mod usage;
 
@@ -28,7 +29,8 @@ use crate::event::StreamId;
 use crate::key_store::{KeyId, MasterKeys};
 
 pub use rewrap::RotationSummary;
-pub(crate) use service_keys::{check_masters, owner, service_key};
+pub use sealed_entry::{OpenedEntry, SealedEntry};
+pub(crate) use service_keys::{check_masters, owner, service_key, service_key_bytes};
 pub use usage::{MasterKeyUsage, WrappedCount};
 
 /// The service key that hashes the claims. It is rewrapped last, so its master key is the oldest one still
@@ -36,6 +38,9 @@ pub use usage::{MasterKeyUsage, WrappedCount};
 pub const CLAIMS: &str = "claims";
 /// The service key that signs checkpoints. Its master key is the one that wraps new data keys.
 pub const SIGNING: &str = "signing";
+/// The keys that sign access tokens, in one entry of the service keys. Databases whose service signs with a
+/// shared secret have none.
+pub const TOKENS: &str = "tokens";
 
 /// A stream and its wrapped data key.
 pub type WrappedKey = (StreamId, Vec<u8>);
@@ -84,6 +89,12 @@ pub trait WrappedKeyStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] if the database fails; some of the keys may have been replaced.
     async fn replace_keys(&self, changes: &[KeyReplacement]) -> Result<u64, StoreError>;
+
+    /// Adds a service key, durably.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] if there is one of that name.
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError>;
 
     /// Replaces a service key by compare-and-set, serialised with the commits of batches: each batch commits
     /// entirely before or after it.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    CLAIMS, KeyReplacement, MasterKeyUsage, Rotation, SIGNING, WrappedKey, check_masters, owner, service_key,
+    CLAIMS, KeyReplacement, MasterKeyUsage, Rotation, SIGNING, TOKENS, WrappedKey, check_masters, owner,
+    service_key_bytes,
 };
 use crate::error::{Corruption, InternalError, RefusalReason, StoreError, WriteError};
 use crate::event::StreamId;
@@ -74,6 +75,9 @@ impl Rotation {
         let left = self.master_key_usage().await?;
         // Last, since it declares that the previous master keys are no longer needed.
         if damaged.is_none() && self.previous_keys().all(|id| left.wrapped_by(id).streams == 0) {
+            if self.stored.service_keys().await?.contains_key(TOKENS) {
+                service_keys.extend(self.rewrap_service_key(TOKENS).await?);
+            }
             service_keys.extend(self.rewrap_service_key(CLAIMS).await?);
         }
         let left = self.master_key_usage().await?;
@@ -95,7 +99,7 @@ impl Rotation {
             if MasterKey::id_of(from) == Some(self.masters.current()) {
                 return Ok(None);
             }
-            let key = service_key(&self.masters, name, from)?;
+            let key = service_key_bytes(&self.masters, name, from)?;
             let to = self.wrap(&owner(name), &key)?;
             match self.stored.replace_service_key(name, from, &to).await {
                 Ok(()) => return Ok(Some(name)),
@@ -174,7 +178,7 @@ impl Rotation {
         }
     }
 
-    fn wrap(&self, owner: &str, key: &[u8; 32]) -> Result<Vec<u8>, StoreError> {
+    fn wrap(&self, owner: &str, key: &[u8]) -> Result<Vec<u8>, StoreError> {
         let wrapped = self.masters.current_key().wrap(owner, key, &self.env);
         wrapped.map_err(|_| InternalError::Encryption { what: format!("the key of {owner}") }.into())
     }

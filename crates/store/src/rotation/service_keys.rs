@@ -1,4 +1,6 @@
-//! The service keys `claims` and `signing`, wrapped by the master key (KEK) like the data keys of streams.
+//! The service keys, wrapped by the master key (KEK) like the data keys of streams.
+
+use zeroize::Zeroizing;
 
 use crate::error::{KeyOwner, MissingKey, StoreError};
 use crate::key_store::{MasterKey, MasterKeys};
@@ -12,6 +14,17 @@ pub(crate) fn owner(name: &str) -> String {
 pub(crate) fn service_key(masters: &MasterKeys, name: &str, wrapped: &[u8]) -> Result<[u8; 32], StoreError> {
     masters
         .unwrap(&owner(name), wrapped)
+        .map_err(|error| StoreError::key_unavailable(KeyOwner::Service(name.to_owned()), error))
+}
+
+/// Unwraps a service key of any length.
+pub(crate) fn service_key_bytes(
+    masters: &MasterKeys,
+    name: &str,
+    wrapped: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    masters
+        .unwrap_bytes(&owner(name), wrapped)
         .map_err(|error| StoreError::key_unavailable(KeyOwner::Service(name.to_owned()), error))
 }
 

@@ -149,6 +149,10 @@ impl WrappedKeyStore for FailAfter {
         self.keys.replace_keys(changes).await
     }
 
+    async fn add_service_key(&self, name: &str, wrapped: &[u8]) -> Result<(), WriteError> {
+        self.keys.add_service_key(name, wrapped).await
+    }
+
     async fn replace_service_key(&self, name: &str, from: &[u8], to: &[u8]) -> Result<(), WriteError> {
         self.change()?;
         self.keys.replace_service_key(name, from, to).await

@@ -196,21 +196,18 @@ async fn rotation_of_the_master_key_rewraps_signing_keys(store: Store) {
     app.me(&user.token).await.expect(200);
 }
 
-/// Stores another value as the entry of the signing keys; returns the one before.
+/// Stores another value as the entry of the signing keys.
 async fn replace_entry(store: &Store, entry: &[u8]) {
-    match store.mongo_database().await {
-        Some(database) => {
-            let bytes = mongodb::bson::Binary {
-                subtype: mongodb::bson::spec::BinarySubtype::Generic,
-                bytes: entry.to_vec(),
-            };
-            let keys = database.collection::<Document>("keys");
-            keys.update_one(doc! {"_id": "tokens"}, doc! {"$set": {"key": bytes}}).await.unwrap();
-        }
-        None => {
-            let connection = rusqlite::Connection::open(store.file()).unwrap();
-            connection.execute("UPDATE keys SET wrapped = ?1 WHERE name = 'tokens'", [entry]).unwrap();
-        }
+    if let Some(database) = store.mongo_database().await {
+        let bytes = mongodb::bson::Binary {
+            subtype: mongodb::bson::spec::BinarySubtype::Generic,
+            bytes: entry.to_vec(),
+        };
+        let keys = database.collection::<Document>("keys");
+        keys.update_one(doc! {"_id": "tokens"}, doc! {"$set": {"key": bytes}}).await.unwrap();
+    } else {
+        let connection = rusqlite::Connection::open(store.file()).unwrap();
+        connection.execute("UPDATE keys SET wrapped = ?1 WHERE name = 'tokens'", [entry]).unwrap();
     }
 }
 
@@ -287,10 +284,10 @@ async fn command_rotates_and_lists_signing_keys(store: Store) {
             .stdout
             .contains(&format!("signing key {} (ES256) signs since", rotated["id"].as_str().unwrap()))
     );
-    let status = deployment.run_ok(&["keys", "status", "--json"]).await;
-    let status: Value = serde_json::from_str(&status.stdout).unwrap();
-    assert_eq!(states(&status), ["verifies", "signs"], "{status}");
-    assert_eq!(status["keys"][0]["service_keys"], json!(["claims", "signing", "tokens"]));
+    let listed = deployment.run_ok(&["keys", "status", "--json"]).await;
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(states(&listed), ["verifies", "signs"], "{listed}");
+    assert_eq!(listed["keys"][0]["service_keys"], json!(["claims", "signing", "tokens"]));
     service.kill();
 }
 

@@ -51,7 +51,6 @@ impl Authority {
         let is_token = matches!(caller, Authentication::MachineToken(_));
         let holds_one_of = |roles: &[Role]| role.is_some_and(|role| roles.contains(&role));
         match self {
-            Self::User | Self::Authentic if is_token => Err(USER_REQUIRED),
             Self::Roles(roles) => {
                 if holds_one_of(roles) {
                     Ok(())
@@ -66,7 +65,7 @@ impl Authority {
             {
                 Err(FORBIDDEN)
             }
-            Self::WebhookOwner if is_token => Err(USER_REQUIRED),
+            Self::User | Self::Authentic | Self::WebhookOwner if is_token => Err(USER_REQUIRED),
             Self::WebhookList if is_token && role != Some(Role::Admin) => Err(USER_REQUIRED),
             Self::Public | Self::Authentic | Self::User | Self::WebhookOwner | Self::WebhookList => Ok(()),
             Self::WebhookManager if owns_webhook || role == Some(Role::Admin) => Ok(()),

@@ -15,6 +15,8 @@ use crate::event::StreamId;
 use crate::event_store::EventStore;
 use crate::sessions::{EndSessions, KeptSession, MAX_SESSIONS, SessionRecord, SessionRenewal};
 
+const NO_SESSIONS: [Uuid; 0] = [];
+
 /// The ports of a process, and a stream that may have sessions.
 async fn with_user(harness: &Harness) -> (BackendHandle, EventStore, StreamId) {
     let handle = harness.open_migrated().await;
@@ -142,10 +144,10 @@ pub async fn commit_ends_sessions(harness: &Harness) {
     let kept = SessionRecord { grant: json!({"kept": true}), ..mine[2].clone() };
     assert_eq!(handle.sessions.sessions_of(&ada).await.unwrap(), [kept]);
     append_writes(&store, [ending(harness, &ada, keeping(&hers[0]))]).await.unwrap();
-    assert_eq!(ids_of(&handle, &ada).await, [Uuid::nil(); 0], "a session of another stream is not kept");
+    assert_eq!(ids_of(&handle, &ada).await, NO_SESSIONS, "a session of another stream is not kept");
     opened(harness, &handle, &ada, 2).await;
     append_writes(&store, [ending(harness, &ada, EndSessions::All)]).await.unwrap();
-    assert_eq!(ids_of(&handle, &ada).await, [Uuid::nil(); 0]);
+    assert_eq!(ids_of(&handle, &ada).await, NO_SESSIONS);
     assert_conflict(&renew(&handle, &renewed(&mine[2])).await, "the session has ended");
     assert_eq!(handle.sessions.session(mine[2].id).await.unwrap(), None);
     assert_eq!(handle.sessions.sessions_of(&bob).await.unwrap(), hers);
@@ -194,7 +196,7 @@ pub async fn erasure_deletes_sessions(harness: &Harness) {
     let hers = opened(harness, &handle, &bob, 1).await;
     let erase = |user: &StreamId| StreamWrite { erase: true, ..ending(harness, user, EndSessions::None) };
     append_writes(&store, [erase(&ada)]).await.unwrap();
-    assert_eq!(ids_of(&other, &ada).await, [Uuid::nil(); 0]);
+    assert_eq!(ids_of(&other, &ada).await, NO_SESSIONS);
     assert_conflict(&other.sessions.open_session(&record(harness, &ada, 9)).await, "the stream was erased");
     assert_eq!(other.sessions.sessions_of(&bob).await.unwrap(), hers);
     for _ in 0..20 {
@@ -204,7 +206,7 @@ pub async fn erasure_deletes_sessions(harness: &Harness) {
             join(other.sessions.open_session(&late), append_writes(&store, [erase(&user)])).await;
         erased.unwrap();
         assert!(matches!(open, Ok(()) | Err(WriteError::Conflict)), "{open:?}");
-        assert_eq!(ids_of(&handle, &user).await, [Uuid::nil(); 0], "{open:?}");
+        assert_eq!(ids_of(&handle, &user).await, NO_SESSIONS, "{open:?}");
     }
 }
 

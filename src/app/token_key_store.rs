@@ -122,15 +122,24 @@ impl TokenKeyStore {
             }
             tokio::time::sleep_until(before + UNKNOWN_KEY_INTERVAL).await;
         }
-        *loaded = Some(Instant::now());
-        self.load().await
+        let began = Instant::now();
+        self.load().await?;
+        *loaded = Some(began);
+        Ok(())
     }
 
     /// Loads the keys again and again.
     pub(super) async fn poll(self: Arc<Self>) {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
-            if let Err(error) = self.load().await {
+            let mut loaded = self.loaded.lock().await;
+            let began = Instant::now();
+            let result = self.load().await;
+            if result.is_ok() {
+                *loaded = Some(began);
+            }
+            drop(loaded);
+            if let Err(error) = result {
                 tracing::warn!(%error, "loading the keys of access tokens failed");
             }
         }

@@ -62,10 +62,10 @@ enum Command {
     /// Inspect, rebuild and verify read models
     #[command(subcommand)]
     Projections(projections::Command),
-    /// Inspect and rotate the master key
+    /// Inspect and rotate the master key and the keys that sign access tokens
     #[command(subcommand)]
     Keys(keys::Command),
-    /// List users, change their roles, deactivate, reactivate and erase accounts
+    /// Search and create users, set passwords, change roles, show logins, deactivate, reactivate, unlock and erase
     #[command(subcommand)]
     Users(users::Command),
     /// Issue, list and revoke machine tokens

@@ -251,10 +251,12 @@ impl TokenKeys {
             .zip(ends)
             .filter_map(|(key, end)| end.is_none_or(|end| now < end).then_some(key))
             .collect();
+        // The only key signs whatever the clocks say.
+        let has_others = self.0.iter().filter(|key| key.public.algorithm == algorithm).count() > 1;
         let last = self.0.iter_mut().rfind(|key| key.public.algorithm == algorithm);
         let longest_token = last.as_ref().map_or(0, |key| key.longest_token);
         let is_first = last.is_none();
-        let pending = last.filter(|key| key.signs_from > now);
+        let pending = last.filter(|key| has_others && key.signs_from > now);
         let public = if let Some(pending) = pending {
             if at_once {
                 pending.signs_from = now;

@@ -117,7 +117,8 @@ async fn refresh_token(app: &App, id: Uuid, generation: u64) -> Result<Introspec
     let Some(session) = services.sessions.find(id).await? else { return Ok(inactive) };
     let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(inactive) };
     let Some(row) = services.user_rows.by_id(user).await? else { return Ok(inactive) };
-    if generation != session.generation || !sessions::is_open(services, &session, &row) {
+    let is_current = generation == session.generation && sessions::is_open(services, &session, &row);
+    if !is_current || sessions::is_revoked(services, &session).await? {
         return Ok(inactive);
     }
     Ok(IntrospectionView {

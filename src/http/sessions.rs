@@ -9,7 +9,7 @@ use domain::{
 use jiff::{SignedDuration, Timestamp};
 use projections::UserRow;
 use serde_json::Value;
-use store::{EventQuery, NewSession, Session, StreamId, WriteError};
+use store::{Envelope, NewSession, Session, StreamId, WriteError};
 
 use super::api_error::ApiError;
 use super::request_id::RequestId;
@@ -88,14 +88,15 @@ pub(crate) async fn refresh(
     Err(ApiError::Busy("a session is being refreshed by too many requests".to_owned()))
 }
 
-/// The tokens of the session after a change of the user's password that the session has survived.
+/// The tokens of the session after a change of the user's password that the session has survived. It skips a
+/// generation, so that a copy of the refresh token from before is not answered, but ends the session.
 pub(crate) async fn renew(app: &App, row: &UserRow, id: SessionId) -> Result<Option<TokenView>, ApiError> {
     let services = app.services()?;
     for _ in 0..MAX_ATTEMPTS {
         let Some(session) = services.sessions.find(id.uuid()).await? else { return Ok(None) };
         let now = services.store.clock().now();
         let expires_at = expiry(app, now, session.ends_at);
-        match services.sessions.renew(&session, session.generation, expires_at).await {
+        match services.sessions.renew(&session, session.generation.saturating_add(1), expires_at).await {
             Ok(renewed) => return issue(app, row.id, renewed.version, &renewed).map(Some),
             Err(WriteError::Conflict) => {}
             Err(WriteError::Store(error)) => return Err(error.into()),
@@ -141,22 +142,20 @@ pub(crate) fn is_open(services: &Services, session: &Session, row: &UserRow) -> 
 
 /// Whether the log says that a session has ended although it exists: its record, which is authentic, was put back into
 /// the database.
-async fn is_revoked(services: &Services, session: &Session) -> Result<bool, ApiError> {
+pub(crate) async fn is_revoked(services: &Services, session: &Session) -> Result<bool, ApiError> {
     const PAGE: usize = 500;
-    let id = session.id.to_string();
-    let mut query = EventQuery {
-        stream: Some(session.stream.clone()),
-        types: vec![UserEvent::SESSION_REVOKED_TYPE.to_owned()],
-        limit: PAGE,
-        ..EventQuery::default()
+    let (id, mut version) = (session.id.to_string(), session.version);
+    let is_its_end = |event: &Envelope| {
+        event.event_type == UserEvent::SESSION_REVOKED_TYPE
+            && event.data.get("session").and_then(Value::as_str) == Some(&id)
     };
     loop {
-        let page = services.store.read_sealed(&query).await?;
-        if page.iter().any(|event| event.data.get("session").and_then(Value::as_str) == Some(&id)) {
+        let page = services.store.read_stream_after(&session.stream, version, PAGE).await?;
+        if page.iter().any(is_its_end) {
             return Ok(true);
         }
         match page.last() {
-            Some(last) if page.len() == PAGE => query.after = last.position,
+            Some(last) if page.len() == PAGE => version = last.version,
             _ => return Ok(false),
         }
     }

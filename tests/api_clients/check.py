@@ -6,6 +6,7 @@
 - PyJWT and `jose` verify access tokens by the URL of the key set alone, before and after a rotation.
 - The page of `examples/browser` signs up, logs in, refreshes, changes a password and logs out in headless Chromium.
 - `requests-oauthlib`, an OAuth 2.0 client that knows nothing of Aegis, renews its tokens by itself.
+- `oauth4webapi` introspects tokens with a machine token.
 
 Needs cargo, python3 with pip and venv, node, npm and Chromium. Packages are pinned in `requirements.txt` and the
 `package-lock.json` files, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only one
@@ -33,7 +34,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks"]
+PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks", "introspection"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
 SETTINGS = {
     **ADMIN,
@@ -84,7 +85,7 @@ def install(work):
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         run([*pip, "-r", HERE / "requirements.txt"])
         mark(venv, [HERE / "requirements.txt"])
-    for name in ["typescript", "browser", "jwks"]:
+    for name in ["typescript", "browser", "jwks", "introspection"]:
         node, packages = work / name, [HERE / name / file for file in ["package.json", "package-lock.json"]]
         if is_outdated(node, packages):
             node.mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,13 @@ def python(programs, address, folder):
     run([programs / "python", "history.py"], cwd=folder, env=variables)
 
 
+def introspection(node, address, folder):
+    shutil.copytree(HERE / "introspection", folder / "introspection")
+    (folder / "introspection" / "node_modules").symlink_to(node / "node_modules")
+    variables = {**os.environ, **ADMIN, "AEGIS_ADDRESS": address}
+    run(["node", "introspect.mjs"], cwd=folder / "introspection", env=variables)
+
+
 def jwks(programs, node, aegis, folder):
     """Verifies tokens of services of its own, on the embedded database, by their key set."""
     shutil.copytree(HERE / "jwks", folder / "jwks")
@@ -254,6 +262,7 @@ def check(store, parts, aegis, mongod, programs, work):
             checks = {
                 "typescript": lambda: typescript(work / "typescript", address, folder),
                 "python": lambda: python(programs, address, folder),
+                "introspection": lambda: introspection(work / "introspection", address, folder),
                 "jwks": lambda: jwks(programs, work / "jwks", aegis, folder),
                 "browser": lambda: browser(work / "browser", address, origin, folder),
                 "oauthlib": lambda: oauthlib(programs, address),

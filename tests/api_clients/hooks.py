@@ -24,6 +24,15 @@ PASSWORD = "correct horse battery staple"
 # Nothing listens there: deliveries are refused at once.
 RECEIVER = "http://127.0.0.1:9"
 OWN_ACCOUNT = {"DELETE /users/me", "PATCH /users/me", "POST /users/me/deactivate", "POST /users/me/password"}
+ENDS_OWN_TOKENS = {"POST /auth/logout", "POST /auth/logout-all"}
+FORM_FIELDS = {
+    "POST /auth/login/access-token": {"username", "password", "grant_type", "scope", "client_id", "client_secret"},
+    "POST /auth/token": {
+        "username", "password", "grant_type", "scope", "client_id", "client_secret", "refresh_token",
+    },
+    "POST /auth/revoke": {"token", "token_type_hint"},
+    "POST /auth/introspect": {"token", "token_type_hint"},
+}
 numbers = itertools.count(1)
 
 
@@ -69,6 +78,11 @@ class State:
         body = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
         user = send("POST", "/auth/signup", json=body).json()["id"]
         return user, lambda: log_in(body["email"], PASSWORD)
+
+    def refresh_token(self):
+        """A refresh token that was not used."""
+        form = {"username": self.admin_email, "password": self.admin_password, "scope": "offline_access"}
+        return send("POST", "/auth/login/access-token", data=form).json()["refresh_token"]
 
     def register_webhook(self):
         """The id of a new webhook. A user may have 100, so others make room for it."""
@@ -129,7 +143,7 @@ def before_call(context, case, kwargs):
         case.body = {}
     if isinstance(case.body, dict) and is_valid(case, Location.BODY):
         aim_body(case, label)
-    if label in OWN_ACCOUNT and case.headers.get("Authorization") == f"Bearer {state.token}":
+    if label in OWN_ACCOUNT | ENDS_OWN_TOKENS and case.headers.get("Authorization") == f"Bearer {state.token}":
         _, log_in_again = state.sign_up()
         case.headers["Authorization"] = f"Bearer {log_in_again()}"
 
@@ -180,11 +194,18 @@ def aim_body(case, label):
     if label == "POST /auth/signup":
         body["email"] = f"{next(numbers)}{body['email']}"
         body["username"] = visible(body["username"])
-    elif label == "POST /auth/login/access-token":
-        body["username"], body["password"] = state.admin_email, state.admin_password
+    elif label in FORM_FIELDS:
+        if "username" in FORM_FIELDS[label]:
+            body["username"], body["password"] = state.admin_email, state.admin_password
+        if body.get("grant_type") == "refresh_token":
+            body["refresh_token"] = state.refresh_token()
         # Other fields are ignored, but some of their names cannot be sent in a multipart form (RFC 7578 §4.2).
-        for name in body.keys() - {"username", "password", "grant_type", "scope", "client_id", "client_secret"}:
+        for name in body.keys() - FORM_FIELDS[label]:
             del body[name]
+    elif label == "POST /tokens":
+        body["name"] = visible(body["name"])
+        if body.get("expires_at") is not None:
+            body["expires_at"] = "2999-12-31T23:59:59Z"
     elif label == "POST /users":
         body["email"] = unused(body["email"])
         body["username"] = visible(body["username"])

@@ -131,11 +131,11 @@ async fn roles_are_granted_and_revoked_and_unknown_roles_rejected(store: Store) 
         assert_eq!((answer.text().as_str(), answer.position()), ("", app.head().await));
     }
     let roles = || async { admin.look_up(&user.id).await["roles"].clone() };
-    assert_eq!(roles().await, json!(["admin", "auditor", "operator", "subscriber"]));
+    assert_eq!(roles().await, json!(["admin", "auditor", "operator", "service", "subscriber"]));
     for role in [Role::Auditor, Role::Operator] {
         admin.delete(&format!("/users/{}/roles/{role}", user.id)).send().await.expect(204);
     }
-    assert_eq!(roles().await, json!(["admin", "subscriber"]));
+    assert_eq!(roles().await, json!(["admin", "service", "subscriber"]));
     for unknown in ["root", "Admin", "admin%20", "%00", "a%2Fb"] {
         let answer = admin.put(&format!("/users/{}/roles/{unknown}", user.id)).send().await;
         assert!([404, 422].contains(&answer.status()), "{unknown}: {}", answer.text());

@@ -3,9 +3,11 @@
 use domain::Role;
 use futures::future::join_all;
 use jiff::SignedDuration;
+use mongodb::bson::doc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::service::Client;
+use testkit::{FailPoint, FailPointMode, MongodServer};
 
 use crate::support::{
     PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, dump, on_both_stores,
@@ -41,10 +43,14 @@ on_both_stores! {
 }
 
 mod on_two_nodes {
-    use super::{ended_session_is_refused_by_another_node, on_one_store};
+    use super::{
+        ended_session_is_refused_by_another_node, ended_session_is_refused_without_a_change_stream,
+        on_one_store,
+    };
 
     on_one_store! { mongo:
         ended_session_is_refused_by_another_node
+        ended_session_is_refused_without_a_change_stream
     }
 }
 
@@ -393,9 +399,12 @@ async fn logout_everywhere_ends_all(store: Store) {
     let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
     let (one, other, foreign) =
         (open(&app, &ada.email).await, open(&app, &ada.email).await, open(&app, &bob.email).await);
-    for _ in 0..2 {
-        user_of(&ada, &one).post("/auth/logout-all").send().await.expect(204);
-    }
+    // One whose session has ended cannot, and nothing is acknowledged.
+    let ended = open(&app, &ada.email).await;
+    user_of(&ada, &ended).post("/auth/logout").send().await.expect(204);
+    assert_eq!(user_of(&ada, &ended).post("/auth/logout-all").send().await.code(403), "token_revoked");
+    assert_open(&app, &one, "nothing was ended").await;
+    user_of(&ada, &one).post("/auth/logout-all").send().await.expect(204);
     for tokens in [&one, &other] {
         assert_ended(&app, tokens, "logged out everywhere").await;
     }
@@ -416,9 +425,14 @@ async fn clients_revoke_tokens_of_every_kind(store: Store) {
         revoke(&by_refresh.refresh).await;
         revoke(&by_access.access).await;
     }
-    for unknown in ["x", "a.b.c", "aegis_rt_x"] {
+    for unknown in ["x", "a.b.c"] {
         revoke(unknown).await;
     }
+    let machine =
+        admin.post("/tokens").json(&json!({"name": "x", "roles": ["auditor"]})).send().await.expect(201);
+    let machine = machine.json()["token"].as_str().unwrap().to_owned();
+    let answer = app.post("/auth/revoke").form(&[("token", &*machine)]).send().await;
+    assert_eq!(answer.error_body(400)["error"], "unsupported_token_type");
     assert_ended(&app, &by_refresh, "by its refresh token").await;
     assert_ended(&app, &by_access, "by its access token").await;
     assert_open(&app, &kept, "another").await;
@@ -523,8 +537,22 @@ async fn password_change_keeps_the_session_of_the_caller(store: Store) {
     let answer = change(&mine, NEW_PASSWORD, again, "return=representation").await.expect(200);
     let next = Tokens::of(&answer.json());
     assert_open(&app, &next, "the new tokens").await;
+    let keyed = |tokens: &Tokens, current: &str| {
+        let body = json!({"current_password": current, "new_password": PASSWORD});
+        let request = user_of(&ada, tokens).post("/users/me/password").header("Idempotency-Key", "k");
+        request.json(&body).send()
+    };
+    keyed(&next, again).await.expect(204);
+    let next = refreshed(&app, &next).await;
+    keyed(&next, again).await.expect(204);
     assert_open(&app, &refreshed(&app, &next).await, "renewed").await;
     assert_eq!(app.services().sessions.of(&stream(&ada)).await.unwrap().len(), 1);
+    // A copy of the refresh token from before the change ends the session, without a window.
+    let copy = refreshed(&app, &next).await;
+    let answer = change(&copy, PASSWORD, NEW_PASSWORD, "return=representation").await.expect(200);
+    let last = Tokens::of(&answer.json());
+    assert_eq!(refresh(&app, &copy.refresh).await.code(400), "invalid_grant");
+    assert_ended(&app, &last, "both holders").await;
 }
 
 async fn erasure_leaves_nothing_of_a_session(store: Store) {
@@ -692,4 +720,32 @@ async fn ended_session_is_refused_by_another_node() {
         assert_ended(&node, &renewed, end).await;
         assert_ended(&app, &renewed, end).await;
     }
+}
+
+async fn ended_session_is_refused_without_a_change_stream() {
+    let server = MongodServer::replica_set().await;
+    let app = TestApp::start(Store::at(&server.url())).await;
+    let node = app.start_second_node().await;
+    let (ada, admin) = (app.sign_up("ada").await, app.admin().await);
+    let commands = ["aggregate", "getMore", "find", "listCollections"];
+    let cut = doc! { "failCommands": &commands[..], "appName": "aegis-watch", "errorCode": 13 };
+    let cut = FailPoint::command(&server, FailPointMode::Always, cut).await;
+    cut.wait_for_hits(4).await;
+    let revoke = format!("/users/{}/sessions/revoke", ada.id);
+    for (cause, status) in [("/auth/logout", 204), ("/auth/logout-all", 204), (&*revoke, 200)] {
+        let tokens = open(&app, &ada.email).await;
+        assert_open(&node, &tokens, "before").await;
+        let caller = if cause == revoke { admin.clone() } else { user_of(&ada, &tokens) };
+        caller.post(cause).send().await.expect(status);
+        // A node that cannot learn of an event in time may answer 503, but never 200.
+        for answer in [node.me(&tokens.access).await, refresh(&node, &tokens.refresh).await] {
+            assert!(
+                [400, 403, 503].contains(&answer.status()),
+                "{cause}: {} {}",
+                answer.status(),
+                answer.text()
+            );
+        }
+    }
+    cut.clear().await;
 }

@@ -9,7 +9,7 @@ use aegis::command::UserCommands;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::tiles::TileStore;
-use store::{Env, EventStore, MasterKey, Position, ReadModelStore};
+use store::{Env, EventStore, MasterKey, Position, ReadModelStore, SessionStore};
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
@@ -47,6 +47,7 @@ pub(crate) struct Registrations {
     sources: ProjectionContext,
     bare_rows: Arc<dyn ReadModelStore>,
     tiles: Arc<dyn TileStore>,
+    sessions: Arc<dyn SessionStore>,
     generator: UserGenerator,
 }
 
@@ -72,7 +73,7 @@ impl Registrations {
             users: UserCommands::new(store.clone(), env),
             next: Arc::default(),
         };
-        Ok(Self { store, sources, bare_rows, tiles: database.tiles, generator })
+        Ok(Self { store, sources, bare_rows, tiles: database.tiles, sessions: database.sessions, generator })
     }
 
     /// Creates a log and registers [`LOG_SIZE`] users, or as many as fit into the time slice.
@@ -93,6 +94,10 @@ impl Registrations {
     /// The same without row authentication.
     pub(crate) fn bare_sources(&self) -> ProjectionContext {
         ProjectionContext { rows: Arc::clone(&self.bare_rows), ..self.sources.clone() }
+    }
+
+    pub(crate) fn sessions(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.sessions)
     }
 
     pub(crate) fn tiles(&self) -> Arc<dyn TileStore> {

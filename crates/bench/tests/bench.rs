@@ -167,7 +167,7 @@ async fn assert_no_scratch_databases(store: &Store) {
     .await;
 }
 
-const BENCHMARKS: [&str; 13] = [
+const BENCHMARKS: [&str; 14] = [
     "append_alone",
     "append_grouped",
     "hashing",
@@ -178,6 +178,7 @@ const BENCHMARKS: [&str; 13] = [
     "sign_up_commands",
     "sign_up_transactions",
     "login_event",
+    "session_renewal",
     "verify",
     "proof",
     "export",

@@ -1,6 +1,5 @@
-//! Which roles an actor needs to append an event, and which roles users and machine tokens
-//! hold, as the log says. A command
-//! checks it when it appends, and verification checks it again for every event.
+//! Which roles an actor needs to append an event, and which roles users and machine tokens hold, as the log says. A
+//! command checks it when it appends, and verification checks it again for every event.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

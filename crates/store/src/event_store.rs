@@ -347,6 +347,19 @@ impl EventStore {
         self.unseal(self.backend.stream_backwards(stream, before, limit).await?).await
     }
 
+    /// Events of a stream with versions above `after`, ascending, at most `limit`, without decryption.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    pub async fn read_stream_after(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, StoreError> {
+        self.backend.stream(stream, after, limit).await
+    }
+
     /// The last event of a stream, without decryption.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ const PAGE_SIZE: usize = 500;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The user's e-mail address or id; for an erased user the id
-    #[arg(value_name = "EMAIL|ID")]
+    /// The user's username, e-mail address or id; for an erased user the id
+    #[arg(value_name = "USERNAME|EMAIL|ID")]
     user: String,
     /// Print at most this many logins
     #[arg(long, value_name = "COUNT", default_value_t = 100)]

@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
     TokenRevoked,
     /// The caller is a machine token, and the request concerns the user who makes it.
     UserRequired,
+    /// The session of the token has ended.
+    SessionEnded,
     /// The caller lacks the role.
     Forbidden,
     UserNotFound,
@@ -173,7 +175,14 @@ impl ApiError {
 
     /// Whether the token presented is void, for whatever reason.
     pub(crate) fn is_void_token(&self) -> bool {
-        matches!(self, Self::InvalidToken | Self::InactiveUser | Self::TokenRevoked | Self::UserNotFound)
+        matches!(
+            self,
+            Self::InvalidToken
+                | Self::InactiveUser
+                | Self::TokenRevoked
+                | Self::SessionEnded
+                | Self::UserNotFound
+        )
     }
 
     /// The JSON body.
@@ -240,7 +249,7 @@ impl ApiError {
             Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated"),
             Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
-            Self::TokenRevoked => (S::FORBIDDEN, "token_revoked"),
+            Self::TokenRevoked | Self::SessionEnded => (S::FORBIDDEN, "token_revoked"),
             Self::UserRequired => (S::FORBIDDEN, "user_required"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
             Self::UserNotFound
@@ -291,7 +300,7 @@ impl ApiError {
     fn message(&self) -> &'static str {
         match self {
             Self::NotAuthenticated => "Not authenticated",
-            Self::InvalidToken | Self::TokenRevoked => "Could not validate credentials",
+            Self::InvalidToken | Self::TokenRevoked | Self::SessionEnded => "Could not validate credentials",
             Self::InactiveUser | Self::InactiveLogin => "Inactive user",
             Self::Forbidden => "Not enough permissions",
             Self::UserNotFound => "User not found",

@@ -6,50 +6,60 @@ use axum::response::IntoResponse;
 use domain::{RevocationReason, SessionId, UserCommand, UserId};
 
 use crate::app::App;
-use crate::command::UserState;
+use crate::command::{MachineToken, UserState};
 use crate::http::api_error::ApiError;
+use crate::http::conditional::IfMatch;
 use crate::http::extract::{CurrentUser, Form, LogoutCaller, NoBody};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::state::HttpState;
+use crate::http::time_limit::TimeLimit;
 
 /// Logs out: ends the session of the token. A token without a session is revoked with all others of the user that
 /// were issued before. A repetition changes nothing.
 #[utoipa::path(
     post, path = "/auth/logout",
-    params(WriteAttempt),
+    params(IfMatch, WriteAttempt),
     responses(
         (status = 204, description = "The token is void", headers(("Aegis-Position" = u64))),
         LogoutCaller,
+        IfMatch,
     ),
 )]
 pub(crate) async fn log_out(
-    LogoutCaller(user): LogoutCaller,
+    caller: LogoutCaller,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let Some(user) = user else { return Ok(logged_out(None)) };
+    let LogoutCaller::User(user) = caller else { return Ok(logged_out(None)) };
     let command = revocation(&user, RevocationReason::Logout);
     Ok(logged_out(execute(&attempt, user.row.id, &command).await?))
 }
 
-/// Logs out everywhere: ends every session and voids every token of the user. A repetition changes nothing.
+/// Logs out everywhere: ends every session and voids every token of the user. A repetition changes nothing. A token
+/// whose own session has ended does not suffice.
 #[utoipa::path(
     post, path = "/auth/logout-all",
-    params(WriteAttempt),
+    params(IfMatch, WriteAttempt),
     responses(
         (status = 204, description = "Every token of the user is void", headers(("Aegis-Position" = u64))),
         LogoutCaller,
+        IfMatch,
     ),
 )]
 pub(crate) async fn log_out_everywhere(
-    LogoutCaller(user): LogoutCaller,
+    caller: LogoutCaller,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let Some(user) = user else { return Ok(logged_out(None)) };
+    let user = match caller {
+        LogoutCaller::User(user) => user,
+        // Nothing is acknowledged that has not happened: other sessions may be open.
+        LogoutCaller::SessionEnded => return Err(ApiError::SessionEnded),
+        LogoutCaller::LoggedOut => return Ok(logged_out(None)),
+    };
     Ok(logged_out(execute(&attempt, user.row.id, &UserCommand::RevokeTokens).await?))
 }
 
-/// A token to be revoked, of any kind. `token_type_hint` is accepted and not needed.
+/// A refresh token or an access token to be revoked. `token_type_hint` is accepted and not needed.
 pub(crate) struct Revocation(String);
 
 impl FromRequest<HttpState> for Revocation {
@@ -65,21 +75,23 @@ impl FromRequest<HttpState> for Revocation {
 /// all tokens of the user. No other authentication is needed than the token. One that is not valid is void already: 200.
 #[utoipa::path(
     post, path = "/auth/revoke",
-    params(WriteAttempt),
+    params(IfMatch, WriteAttempt),
     request_body(content(
         (Revocation = "application/x-www-form-urlencoded"),
         (Revocation = "multipart/form-data"),
     )),
     responses(
         (status = 200, description = "The token is void", headers(("Aegis-Position" = u64))),
-        (status = 400, description = "`invalid_request`: no `token`"),
+        (status = 400, description = "`invalid_request`: no `token`; `unsupported_token_type`: a machine token"),
+        IfMatch,
     ),
 )]
 pub(crate) async fn revoke_token(
     Idempotent { attempt, body: Revocation(token) }: Idempotent<Revocation>,
 ) -> Result<impl IntoResponse, ApiError> {
     let app = &attempt.state.app;
-    let revoked = match find(app, &token).await? {
+    let found = TimeLimit::from_now().read("the token", find(app, &token));
+    let revoked = match found.await? {
         Some((user, command)) => execute(&attempt, user, &command).await?,
         None => None,
     };
@@ -94,6 +106,12 @@ async fn find(app: &App, token: &str) -> Result<Option<(UserId, UserCommand)>, A
         let reason = RevocationReason::Revoked;
         let command = UserCommand::RevokeSession { session: SessionId::from_uuid(id), reason };
         return Ok(UserId::from_stream(session.stream.as_str()).map(|user| (user, command)));
+    }
+    if MachineToken::parse(token).is_some() {
+        return Err(ApiError::OAuth {
+            error: "unsupported_token_type",
+            detail: "Machine tokens are revoked by administrators: `DELETE /tokens/{id}`".to_owned(),
+        });
     }
     match CurrentUser::from_token(app, token).await {
         Ok(user) => Ok(Some((user.row.id, revocation(&user, RevocationReason::Revoked)))),

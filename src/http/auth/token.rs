@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderMap;
 
 use super::login::{Login, grants_session};
 use crate::app::App;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
-use crate::http::extract::Form;
+use crate::http::extract::{Form, MinPosition};
 use crate::http::password_client::PasswordClient;
 use crate::http::sessions;
 use crate::http::state::HttpState;
@@ -52,6 +53,7 @@ impl FromRequest<HttpState> for TokenRequest {
         (TokenRequest = "application/x-www-form-urlencoded"),
         (TokenRequest = "multipart/form-data"),
     )),
+    params(MinPosition),
     responses(
         (status = 200, description = "Tokens", body = TokenView),
         (status = 400, description = "`invalid_credentials`, `inactive_user`, `invalid_grant`: the refresh token is void; `invalid_request`, `unsupported_grant_type`"),
@@ -62,11 +64,13 @@ impl FromRequest<HttpState> for TokenRequest {
 pub(crate) async fn issue_tokens(
     State(app): State<Arc<App>>,
     client: PasswordClient,
+    headers: HeaderMap,
     request: TokenRequest,
 ) -> Result<Json<TokenView>, ApiError> {
+    let min_position = MinPosition::from_headers(&headers)?;
     match request {
         TokenRequest::Password { email, password, opens_session } => {
-            let login = Login { email, password, opens_session, min_position: None };
+            let login = Login { email, password, opens_session, min_position };
             login.execute(&app, &client).await.map(Json)
         }
         TokenRequest::RefreshToken(token) => {

@@ -57,7 +57,7 @@ impl CurrentUser {
         if let Some(session) = access.session
             && sessions::find_open(services, session, &row).await?.is_none()
         {
-            return Err(ApiError::TokenRevoked);
+            return Err(ApiError::SessionEnded);
         }
         Ok(Self { row, session: access.session })
     }
@@ -171,8 +171,8 @@ impl CurrentUser {
             return Err(ApiError::UserRequired);
         }
         // Verify the token first, so that unauthenticated requests cannot wait for a position.
-        let access = verify(app, token).await?;
         let known = async {
+            let access = verify(app, token).await?;
             MinPosition::wait(&parts.headers, app.services()?).await?;
             Self::from_claims(app, access).await
         };
@@ -190,20 +190,27 @@ impl FromRequestParts<HttpState> for CurrentUser {
     }
 }
 
-/// The user of an authentic token; `None` if it is void already, which is what logging out is for.
-pub(crate) struct LogoutCaller(pub(crate) Option<CurrentUser>);
+/// The caller of a logout, whose token is authentic though it may be void.
+pub(crate) enum LogoutCaller {
+    User(CurrentUser),
+    /// The session of the token has ended; others of the user may be open.
+    SessionEnded,
+    /// All tokens of the user that were issued before are void.
+    LoggedOut,
+}
 
 impl FromRequestParts<HttpState> for LogoutCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-        let user = match CurrentUser::authenticate(parts, state).await {
-            Ok(user) => Some(user),
-            Err(ApiError::TokenRevoked | ApiError::InactiveUser | ApiError::UserNotFound) => None,
+        let caller = match CurrentUser::authenticate(parts, state).await {
+            Ok(user) => Self::User(user),
+            Err(ApiError::SessionEnded) => Self::SessionEnded,
+            Err(ApiError::TokenRevoked | ApiError::InactiveUser | ApiError::UserNotFound) => Self::LoggedOut,
             Err(error) => return Err(error),
         };
         DocumentedQuery::check(parts)?;
-        Ok(Self(user))
+        Ok(caller)
     }
 }
 
@@ -271,7 +278,11 @@ impl FromRequestParts<HttpState> for Introspector {
         let caller = match basic_password(&parts.headers) {
             Some(password) if MachineToken::is_claimed(&password) => {
                 let known = Caller::from_token(&state.app, &password);
-                TimeLimit::of(&parts.extensions).read("the caller", known).await
+                let known = TimeLimit::of(&parts.extensions).read("the caller", known).await;
+                if let Ok(Caller { principal: Principal::Token(token), .. }) = &known {
+                    record_use(state, parts, *token);
+                }
+                known
             }
             Some(_) => Err(ApiError::NotAuthenticated),
             None => Caller::authenticate(parts, state).await,

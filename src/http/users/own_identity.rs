@@ -136,11 +136,11 @@ pub(crate) async fn change_password(
     Idempotent { attempt, body: JsonBody(body) }: Idempotent<JsonBody<PasswordChangeBody>>,
 ) -> Result<Response, ApiError> {
     let (app, row) = (&attempt.state.app, &user.row);
-    app.limits.change_identity(row.id)?;
     let PasswordChangeBody { current_password, new_password } = body;
-    confirm_password(app, &client, current_password, row).await?;
     let users = &app.services()?.users;
     let change = async |context: CommandContext| {
+        app.limits.change_identity(row.id)?;
+        confirm_password(app, &client, current_password, row).await?;
         let new_password = NewPassword::new(new_password, &row.email, &row.username);
         let admission = client.admit(app)?;
         let password_hash = hash_new_password(app, "new_password", new_password, admission.source).await?;
@@ -154,14 +154,17 @@ pub(crate) async fn change_password(
         row.password_hash.iter().for_each(|hash| app.hashing.costs_in_use().remove(hash));
     }
     let headers = (entity_tag(changed.version), position_header(changed.position));
-    Ok(if preference.representation {
-        let token = match user.session {
-            Some(session) => sessions::renew(app, row, session).await?,
-            None => None,
-        };
-        let token = token.map_or_else(|| TokenView::issue(app, row.id, changed.version), Ok)?;
-        (headers, REPRESENTATION_APPLIED, Json(token)).into_response()
-    } else {
-        (StatusCode::NO_CONTENT, headers.0, headers.1, ()).into_response()
+    let token = match user.session {
+        _ if !preference.representation => None,
+        // It may have ended meanwhile, and must not go on as a token without one. The change is committed in any case.
+        Some(session) => sessions::renew(app, row, session).await.unwrap_or_else(|error| {
+            tracing::warn!(cause = error.cause(), "no new tokens after a change of the password");
+            None
+        }),
+        None => Some(TokenView::issue(app, row.id, changed.version)?),
+    };
+    Ok(match token {
+        Some(token) => (headers, REPRESENTATION_APPLIED, Json(token)).into_response(),
+        None => (StatusCode::NO_CONTENT, headers.0, headers.1, ()).into_response(),
     })
 }

@@ -172,6 +172,7 @@ fn reason(event: &UserEvent) -> Option<Value> {
             reason.as_ref().map(|reason| erasable(reason, |words| words.as_str()))
         }
         UserEvent::UserErased { reason } => Some(reason.as_str().into()),
+        UserEvent::SessionRevoked { reason, .. } => Some(reason.as_str().into()),
         UserEvent::UserRegistered { .. }
         | UserEvent::UserImported { .. }
         | UserEvent::RoleGranted { .. }
@@ -182,8 +183,7 @@ fn reason(event: &UserEvent) -> Option<Value> {
         | UserEvent::EmailChanged { .. }
         | UserEvent::UsernameChanged { .. }
         | UserEvent::PasswordChanged { .. }
-        | UserEvent::TokensRevoked
-        | UserEvent::SessionRevoked { .. } => None,
+        | UserEvent::TokensRevoked => None,
     }
 }
 

@@ -14,7 +14,12 @@ pub(super) type Denial = (u16, &'static str);
 #[derive(Clone, Copy)]
 pub(super) enum Authentication {
     Rejected(Denial),
-    Authenticated { role: Option<Role>, owns_webhook: bool },
+    /// The session of the token has ended.
+    SessionEnded,
+    Authenticated {
+        role: Option<Role>,
+        owns_webhook: bool,
+    },
     MachineToken(Role),
 }
 
@@ -29,22 +34,29 @@ impl Authority {
     /// Whether it permits the request of a caller.
     pub(super) fn check(self, caller: Authentication) -> Result<(), Denial> {
         const FORBIDDEN: Denial = (403, "forbidden");
+        const SESSION_ENDED: Denial = (403, "token_revoked");
         const USER_REQUIRED: Denial = (403, "user_required");
         if matches!(self, Self::Public) {
             return Ok(());
         }
+        if let (Self::Authentic, Authentication::SessionEnded) = (self, caller) {
+            return Ok(());
+        }
         if let (
-            Self::Authentic,
+            Self::Authentic | Self::AuthenticWithoutSession,
             Authentication::Rejected((403, "inactive_user" | "token_revoked") | (404, _)),
         ) = (self, caller)
         {
             return Ok(());
         }
         let (role, owns_webhook) = match caller {
-            Authentication::Rejected(_) if matches!(self, Self::Introspector) => {
+            Authentication::Rejected(_) | Authentication::SessionEnded
+                if matches!(self, Self::Introspector) =>
+            {
                 return Err((401, "not_authenticated"));
             }
             Authentication::Rejected(denial) => return Err(denial),
+            Authentication::SessionEnded => return Err(SESSION_ENDED),
             Authentication::MachineToken(role) => (Some(role), false),
             Authentication::Authenticated { role, owns_webhook } => (role, owns_webhook),
         };
@@ -65,9 +77,16 @@ impl Authority {
             {
                 Err(FORBIDDEN)
             }
-            Self::User | Self::Authentic | Self::WebhookOwner if is_token => Err(USER_REQUIRED),
+            Self::User | Self::Authentic | Self::AuthenticWithoutSession | Self::WebhookOwner if is_token => {
+                Err(USER_REQUIRED)
+            }
             Self::WebhookList if is_token && role != Some(Role::Admin) => Err(USER_REQUIRED),
-            Self::Public | Self::Authentic | Self::User | Self::WebhookOwner | Self::WebhookList => Ok(()),
+            Self::Public
+            | Self::Authentic
+            | Self::AuthenticWithoutSession
+            | Self::User
+            | Self::WebhookOwner
+            | Self::WebhookList => Ok(()),
             Self::WebhookManager if owns_webhook || role == Some(Role::Admin) => Ok(()),
             Self::WebhookManager if is_token => Err(USER_REQUIRED),
             Self::WebhookManager => Err((404, "not_found")),
@@ -169,7 +188,7 @@ async fn with_ended_session(app: &TestApp) -> Caller {
     let token = answer["access_token"].as_str().unwrap();
     app.me(token).await.expect(200);
     app.post("/auth/logout").bearer(token).send().await.expect(204);
-    bearer("logged out", token, Authentication::Rejected((403, "token_revoked")))
+    bearer("logged out", token, Authentication::SessionEnded)
 }
 
 async fn authenticated(app: &TestApp, admin: &User, owner: &User) -> Vec<Caller> {

@@ -199,7 +199,7 @@ impl Scene {
         let role = match caller.authentication {
             Authentication::Authenticated { role, .. } => role,
             Authentication::MachineToken(role) => Some(role),
-            Authentication::Rejected(_) => {
+            Authentication::Rejected(_) | Authentication::SessionEnded => {
                 let path = line.path_to(&target);
                 return self.assert_status(line, caller, &path, authorization.as_deref()).await;
             }

@@ -3,7 +3,8 @@
 use domain::Role;
 
 use self::Authority::{
-    Authentic, Introspector, Public, Roles, User, WebhookList, WebhookManager, WebhookOwner,
+    Authentic, AuthenticWithoutSession, Introspector, Public, Roles, User, WebhookList, WebhookManager,
+    WebhookOwner,
 };
 use self::Payload::{
     Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason,
@@ -17,6 +18,8 @@ pub(super) enum Authority {
     Public,
     /// Everyone whose token is authentic, though it may be void.
     Authentic,
+    /// The same, but for a token whose own session has ended.
+    AuthenticWithoutSession,
     /// Every authenticated user, for their own account.
     User,
     /// Users with one of these roles.
@@ -105,7 +108,7 @@ pub(super) const TABLE: [Line; 66] = [
     line("POST", "/api/v1/auth/token", Public, Token, 200),
     line("POST", "/api/v1/auth/revoke", Public, Revocation, 200),
     line("POST", "/api/v1/auth/logout", Authentic, Empty, 204),
-    line("POST", "/api/v1/auth/logout-all", Authentic, Empty, 204),
+    line("POST", "/api/v1/auth/logout-all", AuthenticWithoutSession, Empty, 204),
     line("GET", "/api/v1/users/me", User, Empty, 200),
     line("GET", "/api/v1/users/me/sessions", User, Empty, 200),
     line("DELETE", "/api/v1/users/me/sessions/{id}", User, Empty, 404),

@@ -108,7 +108,7 @@ impl Logins {
     }
 }
 
-fn login() -> LoginCommand {
+pub(super) fn login() -> LoginCommand {
     let client = LoginClient {
         address: Some(Erasable::Known([203, 0, 113, 9].into())),
         user_agent: UserAgent::from_untrusted("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101")

@@ -8,6 +8,7 @@ mod login_event;
 mod proof;
 mod rebuild;
 mod row_authentication;
+mod session_renewal;
 mod sign_up_cost;
 mod verify;
 
@@ -16,7 +17,7 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 13] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 14] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
@@ -27,6 +28,7 @@ pub(crate) static BENCHMARKS: [&Benchmark; 13] = [
     &sign_up_cost::SIGN_UP_COMMANDS,
     &sign_up_cost::SIGN_UP_TRANSACTIONS,
     &login_event::LOGIN_EVENT,
+    &session_renewal::SESSION_RENEWAL,
     &verify::VERIFY,
     &proof::PROOF,
     &export::EXPORT,

@@ -260,7 +260,7 @@ fn remove_and_renumber(log: &mut RawDatabase, position: u64) {
 /// Inserts a well-formed event that was never appended.
 pub(super) fn insert(log: &mut RawDatabase, position: usize) {
     let before = log.events[position - 2].clone();
-    let stream = StreamId::new(format!("token-{}", Uuid::nil().hyphenated())).unwrap();
+    let stream = StreamId::new(format!("other-{}", Uuid::nil().hyphenated())).unwrap();
     let inserted = Envelope { id: Uuid::nil(), stream, version: 1, sealed: None, ..before };
     log.events.insert(position - 1, inserted);
     let old: Vec<_> = log.events.iter().map(|event| event.leaf).collect();

@@ -32,7 +32,7 @@ async fn three_hundred_events(store: Store) -> Deployment {
         data: json!({"role": "auditor"}).as_object().unwrap().clone(),
         personal: Map::new(),
     };
-    let stream = StreamId::new(format!("token-{}", env.uuid().hyphenated())).unwrap();
+    let stream = StreamId::new(format!("other-{}", env.uuid().hyphenated())).unwrap();
     let write = StreamWrite::new(stream, ExpectedVersion::NoStream, (0..300).map(event).collect());
     events.append(&Append::new("system", "test", vec![write])).await.unwrap();
     Proofs::new(events.clone(), database.tiles).extend_tiles().await.unwrap();

@@ -75,7 +75,7 @@ impl FromRequest<HttpState> for Revocation {
 /// all tokens of the user. No other authentication is needed than the token. One that is not valid is void already: 200.
 #[utoipa::path(
     post, path = "/auth/revoke",
-    params(IfMatch, WriteAttempt),
+    params(WriteAttempt),
     request_body(content(
         (Revocation = "application/x-www-form-urlencoded"),
         (Revocation = "multipart/form-data"),
@@ -83,10 +83,9 @@ impl FromRequest<HttpState> for Revocation {
     responses(
         (status = 200, description = "The token is void", headers(("Aegis-Position" = u64))),
         (status = 400, description = "`invalid_request`: no `token`; `unsupported_token_type`: a machine token"),
-        IfMatch,
     ),
 )]
-pub(crate) async fn revoke_token(
+pub(crate) async fn revoke_user_token(
     Idempotent { attempt, body: Revocation(token) }: Idempotent<Revocation>,
 ) -> Result<impl IntoResponse, ApiError> {
     let app = &attempt.state.app;

@@ -16,6 +16,6 @@ pub(super) fn routes() -> Routes {
         routes!(token::issue_tokens),
         routes!(logout::log_out),
         routes!(logout::log_out_everywhere),
-        routes!(logout::revoke_token),
+        routes!(logout::revoke_user_token),
     ]
 }

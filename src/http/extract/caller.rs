@@ -11,6 +11,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use domain::{Principal, Role, SessionId, TokenId, UserId};
 use projections::UserRow;
 use store::{Position, StreamId};
+use url::form_urlencoded;
 
 use super::documented_query::DocumentedQuery;
 use super::headers::MinPosition;
@@ -376,8 +377,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     str::from_utf8(token).map_err(|_| ApiError::InvalidToken)
 }
 
-/// The password of `Authorization: Basic …` (RFC 7617), percent-encoded or not: that of a machine token is not changed
-/// by it.
+/// The password of `Authorization: Basic …` (RFC 7617), form-encoded (RFC 6749 §2.3.1) or not: neither changes what a
+/// machine token consists of, but libraries also encode `_`.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
     let (scheme, encoded) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -386,7 +387,8 @@ fn basic_password(headers: &HeaderMap) -> Option<String> {
     let credentials =
         BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|octets| String::from_utf8(octets).ok());
     let password = credentials.as_deref().and_then(|text| text.split_once(':')).map(|(_, password)| password);
-    Some(password.unwrap_or_default().to_owned())
+    let form = format!("password={}", password.unwrap_or_default());
+    form_urlencoded::parse(form.as_bytes()).next().map(|(_, password)| password.into_owned())
 }
 
 #[cfg(test)]

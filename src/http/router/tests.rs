@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,9 @@ fn every_route_is_described() {
     let document = document();
     let operations = operations(&document);
     assert_eq!(operations.len(), 61);
+    let mut ids = BTreeSet::new();
     for (name, operation) in operations {
+        assert!(ids.insert(operation["operationId"].to_string()), "{name}: another operation has its id");
         assert_text(&operation["summary"], &name);
         assert_text(&operation["operationId"], &name);
         assert_text(&operation["tags"][0], &name);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
-use domain::UserId;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -112,15 +111,10 @@ async fn inspect(app: &App, token: &str) -> Result<IntrospectionView, ApiError> 
 
 /// One that was used up is not active, although it is answered for some seconds.
 async fn refresh_token(app: &App, id: Uuid, generation: u64) -> Result<IntrospectionView, ApiError> {
-    let inactive = IntrospectionView::default();
-    let services = app.services()?;
-    let Some(session) = services.sessions.find(id).await? else { return Ok(inactive) };
-    let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(inactive) };
-    let Some(row) = services.user_rows.by_id(user).await? else { return Ok(inactive) };
-    let is_current = generation == session.generation && sessions::is_open(services, &session, &row);
-    if !is_current || sessions::is_revoked(services, &session).await? {
-        return Ok(inactive);
-    }
+    let found = sessions::find_renewable(app.services()?, id).await?;
+    let Some((session, row)) = found.filter(|(session, _)| session.generation == generation) else {
+        return Ok(IntrospectionView::default());
+    };
     Ok(IntrospectionView {
         active: true,
         sub: Some(row.id.to_string()),

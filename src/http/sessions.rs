@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use projections::UserRow;
 use serde_json::Value;
 use store::{Envelope, NewSession, Session, StreamId, WriteError};
+use uuid::Uuid;
 
 use super::api_error::ApiError;
 use super::request_id::RequestId;
@@ -57,17 +58,8 @@ pub(crate) async fn refresh(
     let sessions = &services.sessions;
     let (id, generation) = sessions.parse_refresh_token(refresh_token).ok_or(ApiError::InvalidGrant)?;
     for _ in 0..MAX_ATTEMPTS {
-        let session = sessions.find(id).await?.ok_or(ApiError::InvalidGrant)?;
-        let user = UserId::from_stream(session.stream.as_str()).ok_or(ApiError::InvalidGrant)?;
-        let row = services.user_rows.by_id(user).await?.ok_or(ApiError::InvalidGrant)?;
+        let (session, row) = find_renewable(services, id).await?.ok_or(ApiError::InvalidGrant)?;
         let now = services.store.clock().now();
-        if !is_open(services, &session, &row) {
-            return Err(ApiError::InvalidGrant);
-        }
-        if is_revoked(services, &session).await? {
-            tracing::error!(session = %id, "the log says that this session has ended: it was put back into the database");
-            return Err(ApiError::InvalidGrant);
-        }
         // A newer one is authentic too: a power failure has undone the renewal that gave it.
         if generation >= session.generation {
             match sessions.renew(&session, generation, expiry(app, now, session.ends_at)).await {
@@ -80,9 +72,9 @@ pub(crate) async fn refresh(
         if is_previous && now.duration_since(session.refreshed_at) <= RETRY_WINDOW {
             return tokens(app, &row, &session);
         }
-        tracing::warn!(user = %user, session = %id, "refresh token used twice; the session ends");
+        tracing::warn!(user = %row.id, session = %id, "refresh token used twice; the session ends");
         let context = CommandContext::new(SYSTEM_ACTOR, request_id.as_str());
-        end(services, &context, user, SessionId::from_uuid(id), RevocationReason::Reuse).await?;
+        end(services, &context, row.id, SessionId::from_uuid(id), RevocationReason::Reuse).await?;
         return Err(ApiError::InvalidGrant);
     }
     Err(ApiError::Busy("a session is being refreshed by too many requests".to_owned()))
@@ -120,6 +112,24 @@ pub(crate) async fn end(
     }
 }
 
+/// The session of a refresh token and the row of its user, if it is open and the log does not say otherwise.
+pub(crate) async fn find_renewable(
+    services: &Services,
+    id: Uuid,
+) -> Result<Option<(Session, UserRow)>, ApiError> {
+    let Some(session) = services.sessions.find(id).await? else { return Ok(None) };
+    let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(None) };
+    let Some(row) = services.user_rows.by_id(user).await? else { return Ok(None) };
+    if !is_open(services, &session, &row) {
+        return Ok(None);
+    }
+    if is_revoked(services, &session).await? {
+        tracing::error!(session = %id, "the log says that this session has ended: it was put back into the database");
+        return Ok(None);
+    }
+    Ok(Some((session, row)))
+}
+
 /// The session of an access token, if it is open and belongs to the user.
 pub(crate) async fn find_open(
     services: &Services,
@@ -142,7 +152,7 @@ pub(crate) fn is_open(services: &Services, session: &Session, row: &UserRow) -> 
 
 /// Whether the log says that a session has ended although it exists: its record, which is authentic, was put back into
 /// the database.
-pub(crate) async fn is_revoked(services: &Services, session: &Session) -> Result<bool, ApiError> {
+async fn is_revoked(services: &Services, session: &Session) -> Result<bool, ApiError> {
     const PAGE: usize = 500;
     let (id, mut version) = (session.id.to_string(), session.version);
     let is_its_end = |event: &Envelope| {

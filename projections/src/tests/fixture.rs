@@ -218,7 +218,6 @@ pub(super) fn long_ago() -> Moment {
     Moment::parse("2019-05-04T03:02:01.007Z").unwrap()
 }
 
-/// Any command on one of five users.
 /// Changes the e-mail address, and the username too.
 pub(super) fn rename(name: &str, both: bool) -> UserCommand {
     let email = Some(EmailAddress::parse(&format!("{name}@example.com")).unwrap());
@@ -231,6 +230,7 @@ pub(super) fn change_password() -> UserCommand {
     UserCommand::ChangePassword { confirmed: None, password_hash }
 }
 
+/// Any command on one of five users.
 pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
     let command = prop_oneof![
         3 => (0..5_usize).prop_map(|who| register(&format!("user{who}"))),

@@ -25,9 +25,9 @@ const GRANT_TYPE_PATTERN: &str = "^password$";
 /// Credentials. `grant_type` is optional and must be empty or `password`; `client_id` and `client_secret` are
 /// accepted and ignored, and so is every `scope` but `offline_access`.
 pub(crate) struct LoginForm {
-    email: String,
-    password: Password,
-    opens_session: bool,
+    pub(super) email: String,
+    pub(super) password: Password,
+    pub(super) opens_session: bool,
 }
 
 impl FromRequest<HttpState> for LoginForm {
@@ -112,30 +112,21 @@ pub(crate) async fn log_in(
     form: LoginForm,
 ) -> Result<Json<TokenView>, ApiError> {
     let min_position = MinPosition::from_headers(&headers)?;
-    let LoginForm { email, password, opens_session } = form;
-    let login = Login { email, password, opens_session, min_position };
-    login.execute(&app, &client).await.map(Json)
+    form.log_in(&app, &client, min_position).await.map(Json)
 }
 
-/// A login with a password.
-pub(super) struct Login {
-    pub(super) email: String,
-    pub(super) password: Password,
-    pub(super) opens_session: bool,
-    /// What the rows of the user must include (read-your-writes).
-    pub(super) min_position: Option<Position>,
-}
-
-impl Login {
-    pub(super) async fn execute(
+impl LoginForm {
+    /// Issues tokens. The rows of the user must include `min_position` (read-your-writes).
+    pub(super) async fn log_in(
         self,
         app: &Arc<App>,
         client: &PasswordClient,
+        min_position: Option<Position>,
     ) -> Result<TokenView, ApiError> {
         let issued = async {
             let user = credentials::authenticate(app, client, &self.email, self.password).await?;
             // Only now, as the answer depends on the head of the log.
-            if let Some(position) = self.min_position {
+            if let Some(position) = min_position {
                 app.services()?.user_rows.wait_for_position(position).await?;
             }
             if self.opens_session {

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::HeaderMap;
 
-use super::login::{Login, grants_session};
+use super::login::{LoginForm, grants_session};
 use crate::app::App;
 use crate::crypto::Password;
 use crate::http::api_error::ApiError;
@@ -20,7 +20,7 @@ use crate::http::token_view::TokenView;
 
 /// A request for tokens.
 pub(crate) enum TokenRequest {
-    Password { email: String, password: Password, opens_session: bool },
+    Password(LoginForm),
     RefreshToken(String),
 }
 
@@ -30,11 +30,11 @@ impl FromRequest<HttpState> for TokenRequest {
     async fn from_request(request: Request, state: &HttpState) -> Result<Self, ApiError> {
         let mut form = Form::from_request(request, state).await?;
         match form.require("grant_type")?.as_str() {
-            "password" => Ok(Self::Password {
+            "password" => Ok(Self::Password(LoginForm {
                 email: form.require("username")?,
                 password: Password::new(form.require("password")?),
                 opens_session: grants_session(&mut form),
-            }),
+            })),
             "refresh_token" => Ok(Self::RefreshToken(form.require("refresh_token")?)),
             _ => Err(ApiError::OAuth {
                 error: "unsupported_grant_type",
@@ -69,10 +69,7 @@ pub(crate) async fn issue_tokens(
 ) -> Result<Json<TokenView>, ApiError> {
     let min_position = MinPosition::from_headers(&headers)?;
     match request {
-        TokenRequest::Password { email, password, opens_session } => {
-            let login = Login { email, password, opens_session, min_position };
-            login.execute(&app, &client).await.map(Json)
-        }
+        TokenRequest::Password(login) => login.log_in(&app, &client, min_position).await.map(Json),
         TokenRequest::RefreshToken(token) => {
             client.admit_refresh(&app)?;
             let refreshed = sessions::refresh(&app, &client.request_id, &token);

@@ -10,6 +10,7 @@ mod email;
 mod erasable;
 mod erasure_reason;
 mod hex;
+mod hyphenated_uuid;
 mod moment;
 mod password_hash;
 mod password_policy;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::hyphenated_uuid::parse_hyphenated;
+
 /// The id of a session: a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
@@ -31,9 +33,7 @@ impl SessionId {
     /// # Errors
     /// [`SessionIdError`] if it is not a hyphenated UUID.
     pub fn parse(text: &str) -> Result<Self, SessionIdError> {
-        // Of the spellings that the parser accepts, only the hyphenated one has this length.
-        let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
-        uuid.flatten().map(Self).ok_or(SessionIdError)
+        parse_hyphenated(text).map(Self).ok_or(SessionIdError)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::hyphenated_uuid::parse_hyphenated;
+
 const STREAM_PREFIX: &str = "token-";
 
 /// The id of a machine token: a UUID.
@@ -33,9 +35,7 @@ impl TokenId {
     /// # Errors
     /// [`TokenIdError`] if it is not a hyphenated UUID.
     pub fn parse(text: &str) -> Result<Self, TokenIdError> {
-        // Of the spellings that the parser accepts, only the hyphenated one has this length.
-        let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
-        uuid.flatten().map(Self).ok_or(TokenIdError)
+        parse_hyphenated(text).map(Self).ok_or(TokenIdError)
     }
 
     /// The name of the token's stream in the event store.

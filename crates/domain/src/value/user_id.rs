@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::hyphenated_uuid::parse_hyphenated;
+
 const STREAM_PREFIX: &str = "user-";
 const LOGINS_PREFIX: &str = "logins-";
 
@@ -132,11 +134,6 @@ impl fmt::Display for UserId {
             None => write!(formatter, "{}", self.0.hyphenated()),
         }
     }
-}
-
-fn parse_hyphenated(text: &str) -> Option<Uuid> {
-    // Of the spellings that the parser accepts, only the hyphenated one has this length.
-    (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
 fn parse_object_id(text: &str) -> Option<u128> {

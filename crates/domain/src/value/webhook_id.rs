@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::hyphenated_uuid::parse_hyphenated;
+
 const STREAM_PREFIX: &str = "webhook-";
 
 /// The id of a webhook: a UUID.
@@ -27,9 +29,7 @@ impl WebhookId {
     /// # Errors
     /// [`WebhookIdError`] if it is not a hyphenated UUID.
     pub fn parse(text: &str) -> Result<Self, WebhookIdError> {
-        // Of the spellings that the parser accepts, only the hyphenated one has this length.
-        let uuid = (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok());
-        uuid.flatten().map(Self).ok_or(WebhookIdError)
+        parse_hyphenated(text).map(Self).ok_or(WebhookIdError)
     }
 
     /// The name of the webhook's stream in the event store.

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::config::Settings;
-use crate::crypto::{HashingPool, PasswordHashError, Tokens};
+use crate::crypto::{HashingPool, MailPurpose, PasswordHashError, Tokens};
 use crate::limits::Limits;
 use crate::logins::LoginRecorder;
 use crate::webhooks::{WebhookLimits, WebhookSender};
@@ -103,6 +103,7 @@ impl App {
             .await?;
         if self.tokens.uses_keys() {
             let longest_token = self.settings.tokens.lifetime.max(self.settings.sessions.token_lifetime);
+            let longest_token = longest_token.max(MailPurpose::LONGEST_LIFETIME);
             let keys = self
                 .retry_while_unavailable(|| {
                     let entry = token_key_entry(database, &self.settings.master_key, &self.env);

@@ -134,7 +134,10 @@ impl DayRow {
             | UserEvent::UsernameChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::TokensRevoked
-            | UserEvent::SessionRevoked { .. } => {}
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::EmailVerificationRequested
+            | UserEvent::EmailVerified
+            | UserEvent::PasswordResetRequested => {}
         }
         self
     }

@@ -288,6 +288,10 @@ impl Decider for UserDecider {
             UserCommand::ChangePassword { .. } => "change_password",
             UserCommand::RevokeTokens => "revoke_tokens",
             UserCommand::RevokeSession { .. } => "revoke_session",
+            UserCommand::RequestEmailVerification => "request_email_verification",
+            UserCommand::VerifyEmail { .. } => "verify_email",
+            UserCommand::RequestPasswordReset => "request_password_reset",
+            UserCommand::ResetPassword { .. } => "reset_password",
             UserCommand::Erase { .. } => "erase",
         })
     }

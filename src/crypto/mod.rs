@@ -1,8 +1,10 @@
-//! Password hashing on its own thread pool, the strength of passwords, and access tokens. Envelope encryption belongs to the store.
+//! Password hashing on its own thread pool, the strength of passwords, access tokens, and the tokens
+//! in mails. Envelope encryption belongs to the store.
 
 mod argon;
 mod costs;
 mod job_queue;
+mod mail_token;
 mod password;
 mod pool;
 mod strength;
@@ -13,6 +15,7 @@ pub(crate) use pool::test_settings;
 
 pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};
+pub use mail_token::{MailPurpose, MailToken};
 pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use domain::{SessionId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::{Env, FIRST_EPOCH};
@@ -27,6 +28,8 @@ const PURPOSE_CLAIMS: [(&str, &[&str]); 4] = [
 ];
 /// Values of the header parameter `typ` (RFC 7519 §5.1, RFC 9068 §2.1), in lower case.
 const TOKEN_TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
+/// The `typ` of the access tokens that are issued.
+const ISSUED_TYPE: &str = "JWT";
 
 /// Issues and verifies access tokens.
 pub struct Tokens {
@@ -192,7 +195,7 @@ impl Tokens {
             epoch,
             sid: session.map(|session| session.id.to_string()),
         };
-        let token = self.encode(&claims, iat)?;
+        let token = self.encode(ISSUED_TYPE, &claims)?;
         Ok(IssuedToken { token, expires_in: lifetime })
     }
 
@@ -202,26 +205,10 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] for anything but a valid token of this service.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
-        let header = decode_header(token).map_err(|_| InvalidToken)?;
-        if !self.accepts(header.alg) {
-            return Err(InvalidToken);
-        }
-        let mut validation = Validation::new(header.alg);
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        // Compared below, with the injected clock and whatever the type of the claim.
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        let decoded = |key| decode::<ReadClaims>(token, key, &validation).ok();
-        let decoded = match KeyAlgorithm::of(header.alg) {
-            None => self.secrets.iter().find_map(decoded),
-            Some(algorithm) => {
-                let (keys, id, now) = (self.keys(), header.kid.unwrap_or_default(), self.now());
-                keys.verifying(algorithm, &id, now).and_then(|key| decoded(&key.verifying))
-            }
-        };
-        let claims = decoded.ok_or(InvalidToken)?.claims;
-        let now = self.env.now().as_duration().as_secs_f64();
-        if !has_supported_header(token) || !claims.permits_access(now) {
+        let claims: ReadClaims = self.decode(token, |kind| {
+            kind.is_none_or(|kind| TOKEN_TYPES.contains(&&*kind.to_ascii_lowercase()))
+        })?;
+        if !claims.permits_access(self.seconds()) {
             return Err(InvalidToken);
         }
         let user = UserId::parse(&claims.sub).map_err(|_| InvalidToken)?;
@@ -296,13 +283,50 @@ impl Tokens {
         self.env.now().as_second()
     }
 
-    fn encode(&self, claims: &IssuedClaims, now: i64) -> Result<String, InvalidToken> {
+    /// The claims of a token that a key of this service has signed, whose header has a supported `typ` and demands no
+    /// extension (RFC 7515 §4.1.11). The caller checks time and purpose.
+    pub(super) fn decode<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        is_supported_type: impl FnOnce(Option<&str>) -> bool,
+    ) -> Result<C, InvalidToken> {
+        let header = decode_header(token).map_err(|_| InvalidToken)?;
+        if !self.accepts(header.alg) {
+            return Err(InvalidToken);
+        }
+        let mut validation = Validation::new(header.alg);
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        // Compared by the caller, with the injected clock and whatever the type of the claim.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let decoded = |key| decode::<C>(token, key, &validation).ok();
+        let decoded = match KeyAlgorithm::of(header.alg) {
+            None => self.secrets.iter().find_map(decoded),
+            Some(algorithm) => {
+                let (keys, id, now) = (self.keys(), header.kid.unwrap_or_default(), self.now());
+                keys.verifying(algorithm, &id, now).and_then(|key| decoded(&key.verifying))
+            }
+        };
+        let decoded = decoded.ok_or(InvalidToken)?;
+        let is_supported = has_supported_header(token, is_supported_type);
+        if is_supported { Ok(decoded.claims) } else { Err(InvalidToken) }
+    }
+
+    /// The time in seconds since 1970.
+    pub(super) fn seconds(&self) -> f64 {
+        self.env.now().as_duration().as_secs_f64()
+    }
+
+    /// Signs claims as a token of that `typ`.
+    pub(super) fn encode(&self, kind: &str, claims: &impl Serialize) -> Result<String, InvalidToken> {
         let mut header = Header::new(self.algorithm);
+        header.typ = Some(kind.to_owned());
         let token = match KeyAlgorithm::of(self.algorithm) {
             None => encode(&header, claims, self.secret.as_ref().ok_or(InvalidToken)?),
             Some(algorithm) => {
                 let keys = self.keys();
-                let TokenKey { public, signing, .. } = keys.signing(algorithm, now).ok_or(InvalidToken)?;
+                let TokenKey { public, signing, .. } =
+                    keys.signing(algorithm, self.now()).ok_or(InvalidToken)?;
                 header.kid = Some(public.id.clone());
                 encode(&header, claims, signing)
             }
@@ -316,20 +340,22 @@ fn is_thumbprint(id: &str) -> bool {
     BASE64_URL_SAFE_NO_PAD.decode(id).is_ok_and(|hash| hash.len() == 32)
 }
 
-/// Whether the header demands no extension (RFC 7515 §4.1.11) and does not declare another kind of token.
-fn has_supported_header(token: &str) -> bool {
+/// Whether the header demands no extension and its `typ`, if it is text or missing, is supported.
+fn has_supported_header(token: &str, is_supported_type: impl FnOnce(Option<&str>) -> bool) -> bool {
     let header = token.split('.').next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
     let Some(header) = header.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok())
     else {
         return false;
     };
-    let is_supported =
-        |kind: &Value| kind.as_str().is_some_and(|kind| TOKEN_TYPES.contains(&&*kind.to_ascii_lowercase()));
-    !header.contains_key("crit") && header.get("typ").is_none_or(is_supported)
+    let is_supported = match header.get("typ") {
+        None => is_supported_type(None),
+        Some(kind) => kind.as_str().is_some_and(|kind| is_supported_type(Some(kind))),
+    };
+    !header.contains_key("crit") && is_supported
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use jiff::Timestamp;
@@ -339,7 +365,7 @@ mod tests {
     use super::*;
     use crate::config::Secret;
 
-    struct Fixed(Mutex<Timestamp>);
+    pub(in crate::crypto) struct Fixed(pub(in crate::crypto) Mutex<Timestamp>);
     impl Clock for Fixed {
         fn now(&self) -> Timestamp {
             *self.0.lock().unwrap()
@@ -351,9 +377,9 @@ mod tests {
         }
     }
 
-    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    pub(in crate::crypto) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-    fn settings(key: &str) -> TokenSettings {
+    pub(in crate::crypto) fn settings(key: &str) -> TokenSettings {
         TokenSettings {
             secret_key: Some(Secret::new(key.to_owned())),
             previous_key: None,
@@ -363,12 +389,12 @@ mod tests {
         }
     }
 
-    fn at(second: i64) -> (Arc<Fixed>, Env) {
+    pub(in crate::crypto) fn at(second: i64) -> (Arc<Fixed>, Env) {
         let fixed = Arc::new(Fixed(Mutex::new(Timestamp::from_second(second).unwrap())));
         (fixed.clone(), Env::new(fixed.clone(), fixed))
     }
 
-    fn user() -> UserId {
+    pub(in crate::crypto) fn user() -> UserId {
         UserId::parse("0193e2b4-0000-7000-8000-000000000001").unwrap()
     }
 
@@ -514,7 +540,11 @@ mod tests {
         assert!(old.verify(&both.issue(user(), 1, FIRST_EPOCH).unwrap().token).is_err());
     }
 
-    fn with_keys(algorithm: Algorithm, previous: Option<Algorithm>, env: &Env) -> Tokens {
+    pub(in crate::crypto) fn with_keys(
+        algorithm: Algorithm,
+        previous: Option<Algorithm>,
+        env: &Env,
+    ) -> Tokens {
         let settings = TokenSettings { algorithm, previous_algorithm: previous, ..settings(KEY) };
         let tokens = Tokens::new(&settings, env.clone());
         let mut keys = TokenKeys::default();

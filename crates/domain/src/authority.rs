@@ -148,7 +148,10 @@ impl Authority {
             | UserEvent::UsernameChanged { .. }
             | UserEvent::PasswordChanged { .. }
             | UserEvent::TokensRevoked
-            | UserEvent::SessionRevoked { .. } => {}
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::EmailVerificationRequested
+            | UserEvent::EmailVerified
+            | UserEvent::PasswordResetRequested => {}
         }
     }
 
@@ -234,6 +237,9 @@ mod tests {
             ("PasswordChanged", true),
             ("TokensRevoked", true),
             ("SessionRevoked", true),
+            ("EmailVerificationRequested", true),
+            ("EmailVerified", true),
+            ("PasswordResetRequested", true),
             ("RoleGranted", false),
             ("RoleRevoked", false),
             ("UserReactivated", false),

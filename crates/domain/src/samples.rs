@@ -227,6 +227,9 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
         password_hash().prop_map(|hash| UserEvent::PasswordChanged { password_hash: Erasable::Known(hash) }),
         Just(UserEvent::TokensRevoked),
         revocation().prop_map(|(session, reason)| UserEvent::SessionRevoked { session, reason }),
+        Just(UserEvent::EmailVerificationRequested),
+        Just(UserEvent::EmailVerified),
+        Just(UserEvent::PasswordResetRequested),
         erasure_reason().prop_map(|reason| UserEvent::UserErased { reason }),
     ]
 }
@@ -292,6 +295,13 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
             .prop_map(|password_hash| { UserCommand::ChangePassword { confirmed: None, password_hash } }),
         Just(UserCommand::RevokeTokens),
         revocation().prop_map(|(session, reason)| UserCommand::RevokeSession { session, reason }),
+        Just(UserCommand::RequestEmailVerification),
+        (0..12_u64).prop_map(|token_version| UserCommand::VerifyEmail { token_version }),
+        Just(UserCommand::RequestPasswordReset),
+        (0..12_u64).prop_map(|token_version| UserCommand::ResetPassword {
+            token_version,
+            password_hash: new_hash()
+        }),
         erasure_reason().prop_map(|reason| UserCommand::Erase { reason }),
     ]
 }

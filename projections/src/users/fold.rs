@@ -38,7 +38,10 @@ pub(super) fn fold(
         UserEvent::UserLocked
         | UserEvent::UserUnlocked
         | UserEvent::TokensRevoked
-        | UserEvent::SessionRevoked { .. } => row,
+        | UserEvent::SessionRevoked { .. }
+        | UserEvent::EmailVerificationRequested
+        | UserEvent::EmailVerified
+        | UserEvent::PasswordResetRequested => row,
         UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
             .map(|row| UserRow {
                 password_hash: password_hash.known().cloned().or(row.password_hash),

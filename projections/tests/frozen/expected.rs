@@ -120,7 +120,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 22] {
+fn user_events() -> [ExpectedEvent; 25] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -208,6 +208,9 @@ fn user_events() -> [ExpectedEvent; 22] {
         open("TokensRevoked-1", E::TokensRevoked),
         open("SessionRevoked-1", session_revoked(RevocationReason::Logout)),
         open("SessionRevoked-1-reuse", session_revoked(RevocationReason::Reuse)),
+        open("EmailVerificationRequested-1", E::EmailVerificationRequested),
+        open("EmailVerified-1", E::EmailVerified),
+        open("PasswordResetRequested-1", E::PasswordResetRequested),
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
     ]

@@ -93,6 +93,7 @@ impl From<CommandError> for ApiError {
             CommandError::Rejected(rejection @ Rejection::PasswordChanged) => {
                 Self::Conflict { code: "password_changed", detail: rejection.to_string() }
             }
+            CommandError::Rejected(Rejection::InvalidMailToken) => Self::InvalidMailToken,
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::Unauthorized { .. } => Self::Forbidden,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,

@@ -31,6 +31,8 @@ pub(crate) enum ApiError {
     NotAuthenticated,
     /// The token is malformed, expired or wrongly signed.
     InvalidToken,
+    /// The token of a link in a mail is not one, of another purpose, expired, used or void.
+    InvalidMailToken,
     /// The token's user may not log in.
     InactiveUser,
     /// An event after the token was issued (deactivation, loss of a role) revoked it.
@@ -248,6 +250,8 @@ impl ApiError {
         match self {
             Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated"),
             Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
+            // Not 403, on which front ends log out.
+            Self::InvalidMailToken => (S::BAD_REQUEST, "invalid_token"),
             Self::InactiveUser => (S::FORBIDDEN, "inactive_user"),
             Self::TokenRevoked | Self::SessionEnded => (S::FORBIDDEN, "token_revoked"),
             Self::UserRequired => (S::FORBIDDEN, "user_required"),
@@ -300,6 +304,9 @@ impl ApiError {
     fn message(&self) -> &'static str {
         match self {
             Self::NotAuthenticated => "Not authenticated",
+            Self::InvalidMailToken => {
+                "The link is not valid any more: it was used, has expired, or the account has changed"
+            }
             Self::InvalidToken | Self::TokenRevoked | Self::SessionEnded => "Could not validate credentials",
             Self::InactiveUser | Self::InactiveLogin => "Inactive user",
             Self::Forbidden => "Not enough permissions",

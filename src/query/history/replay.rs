@@ -123,7 +123,7 @@ pub struct UserChange {
 /// The value of a field before and after. An erased value is `{"erased": true}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldChange {
-    /// `email`, `username`, `password`, `is_active` or `roles`.
+    /// `email`, `email_verified`, `username`, `password`, `is_active`, `roles` or `is_locked`.
     pub field: &'static str,
     /// Null if there was none. Left out of passwords.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,7 +183,10 @@ fn reason(event: &UserEvent) -> Option<Value> {
         | UserEvent::EmailChanged { .. }
         | UserEvent::UsernameChanged { .. }
         | UserEvent::PasswordChanged { .. }
-        | UserEvent::TokensRevoked => None,
+        | UserEvent::TokensRevoked
+        | UserEvent::EmailVerificationRequested
+        | UserEvent::EmailVerified
+        | UserEvent::PasswordResetRequested => None,
     }
 }
 
@@ -207,7 +210,13 @@ pub(super) fn changed_fields(before: &User, after: &User) -> Vec<FieldChange> {
         from: Some(was_locked.into()),
         to: Some(after.is_locked.into()),
     });
-    [email, username, password, is_active, roles, is_locked].into_iter().flatten().collect()
+    let email_verified = before.is_some_and(|before| before.is_email_verified);
+    let email_verified = (email_verified != after.is_email_verified).then(|| FieldChange {
+        field: "email_verified",
+        from: Some(email_verified.into()),
+        to: Some(after.is_email_verified.into()),
+    });
+    [email, email_verified, username, password, is_active, roles, is_locked].into_iter().flatten().collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -50,6 +50,9 @@ impl UserEvent {
             | Self::PasswordChanged { .. }
             | Self::TokensRevoked
             | Self::SessionRevoked { .. }
+            | Self::EmailVerificationRequested
+            | Self::EmailVerified
+            | Self::PasswordResetRequested
             | Self::UserErased { .. } => Vec::new(),
         }
     }
@@ -73,6 +76,9 @@ impl UserEvent {
             | Self::PasswordChanged { .. }
             | Self::TokensRevoked
             | Self::SessionRevoked { .. }
+            | Self::EmailVerificationRequested
+            | Self::EmailVerified
+            | Self::PasswordResetRequested
             | Self::UserErased { .. } => Vec::new(),
         }
     }

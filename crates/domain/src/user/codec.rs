@@ -35,7 +35,12 @@ impl UserEvent {
                 encoded.with_optional_personal("reason", reason.as_ref(), Reason::as_str)
             }
             Self::RoleGranted { role } | Self::RoleRevoked { role } => encoded.with("role", role.as_str()),
-            Self::UserLocked | Self::UserUnlocked | Self::TokensRevoked => encoded,
+            Self::UserLocked
+            | Self::UserUnlocked
+            | Self::TokensRevoked
+            | Self::EmailVerificationRequested
+            | Self::EmailVerified
+            | Self::PasswordResetRequested => encoded,
             Self::PasswordRehashed { password_hash } | Self::PasswordChanged { password_hash } => {
                 encoded.with_personal("password_hash", password_hash.known().map(PasswordHash::expose))
             }
@@ -107,6 +112,9 @@ impl UserEvent {
                 session: fields.parsed("session", SessionId::parse)?,
                 reason: fields.parsed("reason", RevocationReason::from_str)?,
             }),
+            Self::VERIFICATION_REQUESTED => Ok(Self::EmailVerificationRequested),
+            Self::EMAIL_VERIFIED => Ok(Self::EmailVerified),
+            Self::RESET_REQUESTED => Ok(Self::PasswordResetRequested),
             Self::ERASED => {
                 Ok(Self::UserErased { reason: fields.parsed("reason", ErasureReason::from_str)? })
             }

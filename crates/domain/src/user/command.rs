@@ -86,6 +86,22 @@ pub enum UserCommand {
         /// Why it ends.
         reason: RevocationReason,
     },
+    /// Request a mail by which the user can verify the e-mail address.
+    RequestEmailVerification,
+    /// Verify the e-mail address by a mail token.
+    VerifyEmail {
+        /// The version of the stream that the token carries.
+        token_version: u64,
+    },
+    /// Request a mail by which the user can set another password.
+    RequestPasswordReset,
+    /// Set a password by a mail token, which proves the e-mail address as well.
+    ResetPassword {
+        /// The version of the stream that the token carries.
+        token_version: u64,
+        /// The hash of the new password.
+        password_hash: PasswordHash,
+    },
     /// Destroy all personal data permanently (crypto-shredding).
     Erase {
         /// The reason.

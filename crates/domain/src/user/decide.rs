@@ -18,6 +18,9 @@ pub enum Rejection {
     /// The password by which the command was confirmed is no longer the user's.
     #[error("the password was changed after this request confirmed the previous one")]
     PasswordChanged,
+    /// The mail token was used, a later event has voided it, or it is for an event that is not in the stream.
+    #[error("the link in the mail was used already, or is void because the account has changed since")]
+    InvalidMailToken,
 }
 
 /// Decides `command` against the current state. No events: nothing would change.
@@ -84,6 +87,24 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
         (User::Present(_), UserCommand::RevokeSession { session, reason }) => {
             Ok(vec![UserEvent::SessionRevoked { session, reason }])
         }
+        (User::Present(account), UserCommand::RequestEmailVerification)
+            if account.is_active && !account.is_email_verified =>
+        {
+            Ok(vec![UserEvent::EmailVerificationRequested])
+        }
+        (User::Present(account), UserCommand::VerifyEmail { token_version }) => {
+            check_mail_token(account, account.verification_tokens_after, token_version)?;
+            Ok(vec![UserEvent::EmailVerified])
+        }
+        (User::Present(account), UserCommand::RequestPasswordReset) if account.is_active => {
+            Ok(vec![UserEvent::PasswordResetRequested])
+        }
+        (User::Present(account), UserCommand::ResetPassword { token_version, password_hash }) => {
+            check_mail_token(account, account.reset_tokens_after, token_version)?;
+            let password_hash = Erasable::Known(password_hash);
+            let verified = (!account.is_email_verified).then_some(UserEvent::EmailVerified);
+            Ok([UserEvent::PasswordChanged { password_hash }].into_iter().chain(verified).collect())
+        }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
             User::Present(_),
@@ -93,7 +114,9 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             | UserCommand::RevokeRole { .. }
             | UserCommand::Lock
             | UserCommand::Unlock
-            | UserCommand::RehashPassword { .. },
+            | UserCommand::RehashPassword { .. }
+            | UserCommand::RequestEmailVerification
+            | UserCommand::RequestPasswordReset,
         ) => Ok(vec![]),
     }
 }
@@ -101,6 +124,13 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
 fn check_confirmation(account: &Account, confirmed: Option<&PasswordHash>) -> Result<(), Rejection> {
     let is_current = confirmed.is_none_or(|hash| account.has_password(hash));
     if is_current { Ok(()) } else { Err(Rejection::PasswordChanged) }
+}
+
+/// `void_up_to` is the version of the last event that voided tokens of this purpose. A token of a later version than
+/// that of the stream was issued before a restore.
+fn check_mail_token(account: &Account, void_up_to: u64, token_version: u64) -> Result<(), Rejection> {
+    let is_valid = token_version > void_up_to && token_version <= account.version;
+    if account.is_active && is_valid { Ok(()) } else { Err(Rejection::InvalidMailToken) }
 }
 
 fn identity_changes(

@@ -87,6 +87,12 @@ pub enum UserEvent {
         /// Why it ended.
         reason: RevocationReason,
     },
+    /// A mail was requested by which the user can prove to receive mail at the e-mail address.
+    EmailVerificationRequested,
+    /// The user has proved to receive mail at the e-mail address.
+    EmailVerified,
+    /// A mail was requested by which the user can set another password.
+    PasswordResetRequested,
     /// All personal data was erased (crypto-shredding). The last event of the stream; the user was inactive
     /// before.
     UserErased {
@@ -110,6 +116,9 @@ impl UserEvent {
     pub(super) const PASSWORD_CHANGED: &'static str = "PasswordChanged";
     pub(super) const TOKENS_REVOKED: &'static str = "TokensRevoked";
     pub(super) const SESSION_REVOKED: &'static str = "SessionRevoked";
+    pub(super) const VERIFICATION_REQUESTED: &'static str = "EmailVerificationRequested";
+    pub(super) const EMAIL_VERIFIED: &'static str = "EmailVerified";
+    pub(super) const RESET_REQUESTED: &'static str = "PasswordResetRequested";
     pub(super) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.
@@ -128,6 +137,9 @@ impl UserEvent {
         Self::PASSWORD_CHANGED,
         Self::TOKENS_REVOKED,
         Self::SESSION_REVOKED,
+        Self::VERIFICATION_REQUESTED,
+        Self::EMAIL_VERIFIED,
+        Self::RESET_REQUESTED,
         Self::ERASED,
     ];
 
@@ -140,6 +152,11 @@ impl UserEvent {
 
     /// The stored event type of [`SessionRevoked`](UserEvent::SessionRevoked).
     pub const SESSION_REVOKED_TYPE: &'static str = Self::SESSION_REVOKED;
+
+    /// The stored event types of requests for mails, which are limited.
+    pub const VERIFICATION_REQUESTED_TYPE: &'static str = Self::VERIFICATION_REQUESTED;
+    /// As [`VERIFICATION_REQUESTED_TYPE`](UserEvent::VERIFICATION_REQUESTED_TYPE).
+    pub const RESET_REQUESTED_TYPE: &'static str = Self::RESET_REQUESTED;
 
     /// The stored event type, one of [`TYPES`](UserEvent::TYPES).
     #[must_use]
@@ -159,6 +176,9 @@ impl UserEvent {
             Self::PasswordChanged { .. } => Self::PASSWORD_CHANGED,
             Self::TokensRevoked => Self::TOKENS_REVOKED,
             Self::SessionRevoked { .. } => Self::SESSION_REVOKED,
+            Self::EmailVerificationRequested => Self::VERIFICATION_REQUESTED,
+            Self::EmailVerified => Self::EMAIL_VERIFIED,
+            Self::PasswordResetRequested => Self::RESET_REQUESTED,
             Self::UserErased { .. } => Self::ERASED,
         }
     }
@@ -184,7 +204,10 @@ impl UserEvent {
             | Self::PasswordRehashed { .. }
             | Self::EmailChanged { .. }
             | Self::UsernameChanged { .. }
-            | Self::SessionRevoked { .. } => false,
+            | Self::SessionRevoked { .. }
+            | Self::EmailVerificationRequested
+            | Self::EmailVerified
+            | Self::PasswordResetRequested => false,
         }
     }
 
@@ -206,7 +229,10 @@ impl UserEvent {
             | Self::UsernameChanged { .. }
             | Self::PasswordChanged { .. }
             | Self::TokensRevoked
-            | Self::SessionRevoked { .. } => false,
+            | Self::SessionRevoked { .. }
+            | Self::EmailVerificationRequested
+            | Self::EmailVerified
+            | Self::PasswordResetRequested => false,
         }
     }
 }

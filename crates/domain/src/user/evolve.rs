@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Account, User, UserEvent};
+use crate::value::{EmailAddress, Erasable, PasswordHash, Username};
 
-/// Applies one event. Total: an event that does not fit the state changes nothing.
+/// Applies one event. Total: an event that does not fit the state changes nothing but the version.
 #[must_use]
 pub fn evolve(user: User, event: &UserEvent) -> User {
     // Erasure is final; later events of a malformed log are ignored.
@@ -12,27 +13,20 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         return User::Erased;
     }
     match event {
-        UserEvent::UserRegistered { email, username, password_hash } => User::Present(Account {
-            email: email.clone(),
-            username: username.clone(),
-            password_hash: password_hash.clone(),
-            is_active: true,
-            created_at: None,
-            roles: BTreeSet::new(),
-            is_locked: false,
-        }),
+        UserEvent::UserRegistered { email, username, password_hash } => {
+            User::Present(opened(email, username, password_hash.as_ref()))
+        }
         UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
             User::Present(Account {
-                email: email.clone(),
-                username: username.clone(),
-                password_hash: Some(password_hash.clone()),
                 is_active: *is_active,
                 created_at: Some(*created_at),
-                roles: BTreeSet::new(),
-                is_locked: false,
+                ..opened(email, username, Some(password_hash))
             })
         }
-        UserEvent::UserDeactivated { .. } => changed(user, |account| account.is_active = false),
+        UserEvent::UserDeactivated { .. } => changed(user, |account| {
+            account.is_active = false;
+            account.void_mail_tokens();
+        }),
         UserEvent::UserReactivated { .. } => changed(user, |account| account.is_active = true),
         UserEvent::RoleGranted { role } => changed(user, |account| {
             account.roles.insert(*role);
@@ -42,17 +36,51 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
         }),
         UserEvent::UserLocked => changed(user, |account| account.is_locked = true),
         UserEvent::UserUnlocked => changed(user, |account| account.is_locked = false),
-        UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => {
+        UserEvent::PasswordRehashed { password_hash } => {
             changed(user, |account| account.password_hash = Some(password_hash.clone()))
         }
-        UserEvent::EmailChanged { previous: _, email } => {
-            changed(user, |account| account.email = email.clone())
-        }
+        UserEvent::EmailChanged { previous: _, email } => changed(user, |account| {
+            account.email = email.clone();
+            account.is_email_verified = false;
+            account.void_mail_tokens();
+        }),
         UserEvent::UsernameChanged { previous: _, username } => {
             changed(user, |account| account.username = username.clone())
         }
-        UserEvent::TokensRevoked | UserEvent::SessionRevoked { .. } => user,
+        UserEvent::PasswordChanged { password_hash } => changed(user, |account| {
+            account.password_hash = Some(password_hash.clone());
+            account.reset_tokens_after = account.version;
+        }),
+        UserEvent::EmailVerified => changed(user, |account| {
+            account.is_email_verified = true;
+            account.verification_tokens_after = account.version;
+        }),
+        UserEvent::TokensRevoked
+        | UserEvent::SessionRevoked { .. }
+        | UserEvent::EmailVerificationRequested
+        | UserEvent::PasswordResetRequested => changed(user, |_| ()),
         UserEvent::UserErased { reason: _ } => User::Erased,
+    }
+}
+
+/// The account after its first event.
+fn opened(
+    email: &Erasable<EmailAddress>,
+    username: &Erasable<Username>,
+    password_hash: Option<&Erasable<PasswordHash>>,
+) -> Account {
+    Account {
+        email: email.clone(),
+        username: username.clone(),
+        password_hash: password_hash.cloned(),
+        is_active: true,
+        created_at: None,
+        roles: BTreeSet::new(),
+        is_locked: false,
+        is_email_verified: false,
+        version: 1,
+        verification_tokens_after: 0,
+        reset_tokens_after: 0,
     }
 }
 
@@ -62,10 +90,12 @@ pub fn fold<'a>(events: impl IntoIterator<Item = &'a UserEvent>) -> User {
     events.into_iter().fold(User::default(), evolve)
 }
 
+/// The user after an event of a later version.
 fn changed(user: User, change: impl FnOnce(&mut Account)) -> User {
     match user {
         User::Absent | User::Erased => user,
         User::Present(mut account) => {
+            account.version = account.version.saturating_add(1);
             change(&mut account);
             User::Present(account)
         }

@@ -12,6 +12,8 @@ mod evolve;
 mod state;
 
 #[cfg(test)]
+mod mail_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

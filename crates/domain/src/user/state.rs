@@ -33,9 +33,23 @@ pub struct Account {
     pub roles: BTreeSet<Role>,
     /// Whether repeated failed logins delay further ones.
     pub is_locked: bool,
+    /// Whether the user has proved to receive mail at the e-mail address.
+    pub is_email_verified: bool,
+    /// The version of the stream: the number of its events.
+    pub version: u64,
+    /// Mail tokens that verify the e-mail address are void up to this version.
+    pub verification_tokens_after: u64,
+    /// Mail tokens that set a password are void up to this version.
+    pub reset_tokens_after: u64,
 }
 
 impl Account {
+    /// Voids every mail token issued so far.
+    pub(super) const fn void_mail_tokens(&mut self) {
+        self.verification_tokens_after = self.version;
+        self.reset_tokens_after = self.version;
+    }
+
     /// Whether this is the hash of the current password.
     #[must_use]
     pub fn has_password(&self, hash: &PasswordHash) -> bool {

@@ -27,6 +27,9 @@ fn one_of_each() -> Vec<UserEvent> {
         UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) },
         UserEvent::TokensRevoked,
         UserEvent::SessionRevoked { session: session(), reason: RevocationReason::Reuse },
+        UserEvent::EmailVerificationRequested,
+        UserEvent::EmailVerified,
+        UserEvent::PasswordResetRequested,
         UserEvent::UserErased { reason: ErasureReason::Policy },
     ]
 }
@@ -214,8 +217,14 @@ fn revoked_session_is_named() {
 }
 
 #[test]
-fn lock_and_unlock_have_no_fields() {
-    for (event, name) in [(UserEvent::UserLocked, "UserLocked"), (UserEvent::UserUnlocked, "UserUnlocked")] {
+fn locks_and_mails_have_no_fields() {
+    for (event, name) in [
+        (UserEvent::UserLocked, "UserLocked"),
+        (UserEvent::UserUnlocked, "UserUnlocked"),
+        (UserEvent::EmailVerificationRequested, "EmailVerificationRequested"),
+        (UserEvent::EmailVerified, "EmailVerified"),
+        (UserEvent::PasswordResetRequested, "PasswordResetRequested"),
+    ] {
         assert_eq!(stored(event.encode()), format!("{name} 1\ndata {{}}\npersonal {{}}"));
         assert!(!event.revokes_tokens());
     }

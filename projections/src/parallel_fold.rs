@@ -13,18 +13,30 @@ use crate::projection::{PoisonEvent, Projection};
 /// Fewer events than this do not justify another thread.
 const MIN_EVENTS_PER_THREAD: usize = 256;
 
-/// Rows by key; `None` deletes the row.
-pub(crate) type FoldedRows = HashMap<String, Option<Row>>;
+/// A row that a batch changes.
+pub(crate) struct FoldedRow {
+    pub(crate) key: String,
+    /// `None` deletes it.
+    pub(crate) row: Option<Row>,
+    pub(crate) digest: Option<RowsDigest>,
+}
 
 /// The result of folding a batch.
 #[derive(Default)]
 pub(crate) struct FoldResult {
     /// The changed rows.
-    pub(crate) folded: FoldedRows,
+    pub(crate) folded: Vec<FoldedRow>,
     /// The change of the table digest.
     pub(crate) digest: RowsDigest,
     /// The first event that cannot be applied; later ones are not folded.
     pub(crate) poison: Option<PoisonEvent>,
+}
+
+impl FoldedRow {
+    fn new(key: String, row: Option<Row>) -> Self {
+        let digest = row.as_ref().map(RowsDigest::of);
+        Self { key, row, digest }
+    }
 }
 
 /// A batch, and the rows before it.
@@ -73,29 +85,29 @@ fn shard_of(key: &str, shards: usize) -> usize {
 impl FoldTask {
     /// Folds the events of these rows, up to the first that cannot be applied.
     fn fold(&self, mine: impl Fn(&str) -> bool, until: Option<Position>) -> FoldResult {
-        let mut outcome = FoldResult::default();
+        let (mut rows, mut poison) = (HashMap::<String, Option<Row>>::new(), None);
         let within = |event: &&StoredEvent| until.is_none_or(|until| event.envelope.position <= until);
         for event in self.events.iter().take_while(within) {
             let Some(key) = self.projection.key(&event.envelope).filter(|key| mine(key)) else { continue };
-            let row = outcome.folded.get(&key).cloned().unwrap_or_else(|| self.before.get(&key).cloned());
+            let row = rows.get(&key).cloned().unwrap_or_else(|| self.before.get(&key).cloned());
             match self.projection.fold(row, event) {
-                Ok(row) => drop(outcome.folded.insert(key, row)),
-                Err(poison) if self.skipped.contains(&poison.position) => {}
-                Err(poison) => {
-                    outcome.poison = Some(poison);
+                Ok(row) => drop(rows.insert(key, row)),
+                Err(found) if self.skipped.contains(&found.position) => {}
+                Err(found) => {
+                    poison = Some(found);
                     break;
                 }
             }
         }
-        outcome.digest = self.digest(&outcome.folded);
-        outcome
+        let folded: Vec<_> = rows.into_iter().map(|(key, row)| FoldedRow::new(key, row)).collect();
+        FoldResult { digest: self.digest(&folded), folded, poison }
     }
 
     /// The change of the table digest.
-    fn digest(&self, folded: &FoldedRows) -> RowsDigest {
-        folded.iter().fold(RowsDigest::default(), |sum, (key, after)| {
+    fn digest(&self, folded: &[FoldedRow]) -> RowsDigest {
+        folded.iter().fold(RowsDigest::default(), |sum, FoldedRow { key, digest, .. }| {
             let without = self.before.get(key).map_or(sum, |row| sum.minus(row));
-            after.as_ref().map_or(without, |row| without.plus(row))
+            digest.map_or(without, |digest| without.and(digest))
         })
     }
 }

@@ -11,7 +11,7 @@ use store::{
 
 use crate::context::ProjectionContext;
 use crate::event_reader::{EventBatch, read_events};
-use crate::parallel_fold::{self, FoldResult, FoldTask};
+use crate::parallel_fold::{self, FoldResult, FoldTask, FoldedRow};
 use crate::projection::{PoisonEvent, Projection};
 use crate::skipped_events;
 
@@ -165,7 +165,10 @@ impl TableProjection {
             self.fold(before, events).await.map_err(|error| batch_error(from, error))?;
         let position = poison.as_ref().map_or(batch.to, |poison| poison.position.previous());
         let to = ProjectionCheckpoint { position, digest: from.digest.and(digest), ..from };
-        let change = |(key, row)| RowChange { existed: task.before.contains_key(&key), key, row };
+        let change = |FoldedRow { key, row, digest }| {
+            let existed = task.before.contains_key(&key);
+            RowChange { key, row, digest, existed }
+        };
         let changes = folded.into_iter().map(change).filter(|change| change.existed || change.row.is_some());
         let write = TableWrite { table: self.table.clone(), from, to, changes: changes.collect() };
         Ok(TableChange { write, poison })

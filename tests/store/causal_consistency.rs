@@ -162,7 +162,7 @@ async fn write(mongo: &MongoFixture, process: &Process, from: Position) -> Ackno
         .unwrap()
         .position;
     let row = json!({"id": stream.as_str(), "label": "there"}).as_object().unwrap().clone();
-    let change = RowChange { key: stream.as_str().to_owned(), row: Some(row), existed: false };
+    let change = RowChange { key: stream.as_str().to_owned(), row: Some(row), digest: None, existed: false };
     let at = |position| ProjectionCheckpoint { position, ..ProjectionCheckpoint::default() };
     process.rows().apply(&things(), at(from), at(position), vec![change]).await.unwrap();
     Acknowledged { stream, position }

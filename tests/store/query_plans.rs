@@ -104,7 +104,7 @@ async fn rows_of_a_prefix_are_read_from_an_index_in_order() {
         let (id, label) =
             (number.to_string(), format!("{}{number:02}", if number % 2 == 0 { "even" } else { "odd" }));
         let row = [("id".to_owned(), id.as_str().into()), ("label".to_owned(), label.into())];
-        RowChange { key: id, row: Some(row.into_iter().collect()), existed: false }
+        RowChange { key: id, row: Some(row.into_iter().collect()), digest: None, existed: false }
     });
     let (from, to) = (ProjectionCheckpoint::default(), ProjectionCheckpoint::default());
     let to = ProjectionCheckpoint { position: Position::new(1), ..to };

@@ -241,7 +241,7 @@ fn check_columns(connection: &Connection, table: &Table) -> Result<(), SqliteErr
 fn write_rows(connection: &Connection, table: &Table, changes: &[RowChange]) -> Result<(), SqliteError> {
     let mut upsert = connection.prepare_cached(&sql::upsert(table))?;
     let mut remove = connection.prepare_cached(&sql::remove(table))?;
-    for RowChange { key, row, existed: _ } in changes {
+    for RowChange { key, row, .. } in changes {
         match row {
             Some(row) => {
                 let values: Vec<ToSqlOutput<'_>> = value::to_columns(table, key, row)?;

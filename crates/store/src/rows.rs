@@ -135,6 +135,8 @@ pub struct RowChange {
     pub key: String,
     /// The new row; `None` deletes it.
     pub row: Option<Row>,
+    /// The digest of the new row, if the writer has computed it.
+    pub digest: Option<RowsDigest>,
     /// Whether a row with that key existed when the writer read it. Still true at the write, because the
     /// checkpoint is compared.
     pub existed: bool,

@@ -1,13 +1,16 @@
 //! An order-independent digest of the rows of a table, updated row by row: the sum of the hashes of the rows.
 //! Two tables built from the same events have the same digest.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 /// A row as a JSON object.
 type Row = Map<String, Value>;
+
+/// Enough for most rows without another allocation.
+const TYPICAL_ROW_BYTES: usize = 768;
 
 /// The sum of the SHA-256 hashes of the rows, as four 64-bit numbers that are added separately.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,13 +20,13 @@ impl RowsDigest {
     /// The digest with a row added.
     #[must_use]
     pub fn plus(self, row: &Row) -> Self {
-        self.with(row, u64::wrapping_add)
+        self.and(Self::of(row))
     }
 
     /// The digest with a row removed that is part of it.
     #[must_use]
     pub fn minus(self, row: &Row) -> Self {
-        self.with(row, u64::wrapping_sub)
+        self.except(Self::of(row))
     }
 
     /// The digest of the rows of both.
@@ -32,8 +35,10 @@ impl RowsDigest {
         self.combined(other, u64::wrapping_add)
     }
 
-    fn with(self, row: &Row, combine: impl Fn(u64, u64) -> u64) -> Self {
-        self.combined(Self::of(row), combine)
+    /// The digest without rows that are part of it, given by theirs.
+    #[must_use]
+    pub fn except(self, other: Self) -> Self {
+        self.combined(other, u64::wrapping_sub)
     }
 
     fn combined(self, Self(other): Self, combine: impl Fn(u64, u64) -> u64) -> Self {
@@ -44,16 +49,15 @@ impl RowsDigest {
         Self(sum)
     }
 
-    /// Hashes the fields in alphabetical order; null and absent are equal.
-    fn of(row: &Row) -> Self {
+    /// The digest of one row, its SHA-256 hash: of the fields in alphabetical order; null and absent are equal.
+    #[must_use]
+    pub fn of(row: &Row) -> Self {
         let mut fields: Vec<_> = row.iter().filter(|(_, value)| !value.is_null()).collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
-        let mut encoded = String::new();
+        let mut encoded = String::with_capacity(TYPICAL_ROW_BYTES);
         for (name, value) in fields {
-            encoded.push_str(name);
-            encoded.push('\0');
-            encoded.push_str(&value.to_string());
-            encoded.push('\0');
+            // Cannot fail: memory is all that it writes to.
+            let _written = write!(encoded, "{name}\0{value}\0");
         }
         let hash = digest(&SHA256, encoded.as_bytes());
         let mut words = hash.as_ref().chunks_exact(8).map(|word| {
@@ -62,6 +66,17 @@ impl RowsDigest {
             u64::from_be_bytes(bytes)
         });
         Self(std::array::from_fn(|_| words.next().unwrap_or_default()))
+    }
+}
+
+impl RowsDigest {
+    /// The bytes of a hash.
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
     }
 }
 

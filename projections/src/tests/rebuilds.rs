@@ -112,7 +112,7 @@ async fn tamper(fixture: &Fixture, row: Row, key: String, before: &Row) {
     let table = users().table(1);
     let at = fixture.memory.checkpoint(&table).await.unwrap();
     let to = ProjectionCheckpoint { digest: at.digest.minus(before).plus(&row), ..at };
-    let change = RowChange { key, row: Some(row), existed: true };
+    let change = RowChange { key, row: Some(row), digest: None, existed: true };
     fixture.memory.apply(&table, at, to, vec![change]).await.unwrap();
 }
 

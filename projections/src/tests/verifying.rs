@@ -32,7 +32,7 @@ async fn difference(fixture: &Fixture) -> RowDifference {
 async fn tamper(fixture: &Fixture, key: &str, row: Option<Row>) {
     let table = users().table(1);
     let at = fixture.memory.checkpoint(&table).await.unwrap();
-    let change = RowChange { key: key.to_owned(), row, existed: true };
+    let change = RowChange { key: key.to_owned(), row, digest: None, existed: true };
     fixture.memory.apply(&table, at, at, vec![change]).await.unwrap();
 }
 

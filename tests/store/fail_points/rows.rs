@@ -155,7 +155,7 @@ fn check_answer(
 
 fn change(key: &str, label: Option<&str>) -> RowChange {
     let row = label.map(|label| json!({"id": key, "label": label}).as_object().unwrap().clone());
-    RowChange { key: key.to_owned(), row, existed: false }
+    RowChange { key: key.to_owned(), row, digest: None, existed: false }
 }
 
 fn known(key: &str, label: Option<&str>) -> RowChange {

@@ -27,7 +27,7 @@ fn at(position: u64) -> ProjectionCheckpoint {
 }
 
 fn change(key: &str, row: Value) -> RowChange {
-    RowChange { key: key.to_owned(), row: Some(object(row)), existed: false }
+    RowChange { key: key.to_owned(), row: Some(object(row)), digest: None, existed: false }
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn row(id: &str, label: &str) -> Row {
 }
 
 pub(super) fn change(id: &str, label: &str) -> RowChange {
-    RowChange { key: id.to_owned(), row: Some(row(id, label)), existed: false }
+    RowChange { key: id.to_owned(), row: Some(row(id, label)), digest: None, existed: false }
 }
 
 fn known(id: &str, label: &str) -> RowChange {
@@ -74,7 +74,7 @@ pub async fn rows_and_checkpoint_are_written_atomically(harness: &Harness) {
         (at(5), vec!["one".into(), "two".into()])
     );
 
-    let removal = RowChange { key: "a".to_owned(), row: None, existed: true };
+    let removal = RowChange { key: "a".to_owned(), row: None, digest: None, existed: true };
     rows.apply(&things(1), at(5), at(6), vec![removal, known("b", "three")]).await.unwrap();
     assert_eq!(
         (rows.checkpoint(&things(1)).await.unwrap(), labels(&handle).await),
@@ -109,6 +109,7 @@ pub async fn every_column_kind_round_trips(harness: &Harness) {
     let write = |value: &serde_json::Value| RowChange {
         key: value["id"].as_str().unwrap().to_owned(),
         row: Some(value.as_object().unwrap().clone()),
+        digest: None,
         existed: false,
     };
     handle.rows.apply(&things(1), at(0), at(1), vec![write(&full), write(&sparse)]).await.unwrap();
@@ -123,7 +124,7 @@ pub async fn every_column_kind_round_trips(harness: &Harness) {
 pub async fn row_with_unknown_column_is_rejected(harness: &Harness) {
     let handle = prepared(harness).await;
     let row = json!({"id": "a", "label": "x", "extra": 1}).as_object().unwrap().clone();
-    let change = RowChange { key: "a".to_owned(), row: Some(row), existed: false };
+    let change = RowChange { key: "a".to_owned(), row: Some(row), digest: None, existed: false };
     let refused = handle.rows.apply(&things(1), at(0), at(1), vec![change]).await.unwrap_err();
     let undeclared = matches!(
         &refused,

@@ -91,7 +91,7 @@ impl ReadModelStore for Memory {
             for TableWrite { table, to, changes, .. } in writes {
                 let (checkpoint, rows) = state.tables.entry(table.name).or_default();
                 *checkpoint = to;
-                for RowChange { key, row, existed: _ } in changes {
+                for RowChange { key, row, .. } in changes {
                     match row {
                         // Null and absent are equal; absent is stored.
                         Some(row) => {

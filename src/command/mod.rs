@@ -2,6 +2,7 @@
 //! Authorization belongs to `http/` and `cli/`, the rules to the domain.
 
 mod executor;
+mod hash_export;
 mod login;
 mod machine_token;
 mod owned_webhooks;
@@ -14,6 +15,7 @@ mod webhook;
 mod webhook_registration;
 mod webhook_state;
 
+pub use hash_export::record_hash_export;
 pub use login::LoginCommands;
 pub use machine_token::MachineToken;
 pub use owned_webhooks::WebhookIndex;

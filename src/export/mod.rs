@@ -2,11 +2,14 @@
 //! [`writer`] reads and renders ranges, [`partial`] is the resumable file while it is written, [`manifest`]
 //! describes the finished file, and [`verify`] verifies it offline against a signed checkpoint.
 //!
+//! [`users`] renders users instead of events, for another system.
+//!
 //! Which personal values may be disclosed is the matter of [`crate::cloud_event`].
 
 pub mod format;
 pub mod manifest;
 pub mod partial;
+pub mod users;
 pub mod verify;
 pub mod writer;
 

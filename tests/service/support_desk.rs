@@ -24,6 +24,8 @@ on_both_stores! {
     creation_requires_the_role_according_to_the_log
     command_line_finds_and_creates_users
     command_line_reads_passwords_from_stdin
+    command_line_exports_all_users
+    hashes_are_exported_after_confirmation_and_leave_an_event
 }
 
 async fn search(by: &User, query: &str) -> Response {
@@ -412,4 +414,78 @@ async fn command_line_reads_passwords_from_stdin(store: Store) {
     app.log_in(&ada.email, PASSWORD).await.expect(400);
     app.log_in(&ada.email, new).await.expect(200);
     app.log_in("bob@example.com", PASSWORD).await.expect(200);
+}
+
+/// A stopped service with an erased user, an inactive auditor and a user without a password.
+async fn exported_users(store: Store) -> (Deployment, Vec<Value>) {
+    let app = TestApp::start(store.clone()).await;
+    let admin = app.admin().await;
+    let gone = app.sign_up("gone").await;
+    gone.delete("/users/me").json(&json!({"password": PASSWORD})).send().await.expect(204);
+    let auditor =
+        json!({"email": "au=dit@example.com", "username": "=1+1, \"x\"", "roles": ["auditor", "operator"]});
+    let auditor = create(&admin, &auditor).await.expect(201).json();
+    let path = format!("/users/{}/deactivate", auditor["id"].as_str().unwrap());
+    admin.post(&path).json(&json!({})).send().await.expect(200);
+    app.stopped().await;
+    let deployment = Deployment::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY);
+    let users = deployment.json(&["users", "list"]).await;
+    assert_eq!(users.len(), 2, "the administrator and the auditor");
+    (deployment, users)
+}
+
+async fn command_line_exports_all_users(store: Store) {
+    let (deployment, users) = exported_users(store).await;
+    let lines = deployment.run_ok(&["users", "export", "--all"]).await.stdout;
+    let exported: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (exported, user) in exported.iter().zip(&users) {
+        for field in ["id", "email", "username", "is_active", "created_at", "roles"] {
+            assert_eq!(exported[field], user[field], "{exported}");
+        }
+        assert_eq!(exported.as_object().unwrap().len(), 6, "{exported}");
+    }
+    assert_eq!(exported.len(), users.len());
+
+    let table = deployment.run_ok(&["users", "export", "--all", "--format", "csv"]).await.stdout;
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("id,email,username,is_active,created_at,roles"));
+    assert_eq!(lines.clone().count(), 2, "{table}");
+    let auditor = lines.find(|line| line.contains("au=dit@example.com")).unwrap();
+    for cell in ["\"=1+1, \"\"x\"\"\"", ",false,", "\"auditor,operator\""] {
+        assert!(auditor.contains(cell), "{cell}: {auditor}");
+    }
+    let log = deployment.json(&["events", "list", "--type", "PasswordHashesExported"]).await;
+    assert_eq!(log, [] as [Value; 0]);
+}
+
+async fn hashes_are_exported_after_confirmation_and_leave_an_event(store: Store) {
+    let (deployment, _) = exported_users(store).await;
+    let export = ["users", "export", "--all", "--with-hashes"];
+    for invalid in [
+        &export[..],
+        &["users", "export", "--with-hashes", "--yes"],
+        &["users", "export", "--all", "--yes"],
+        &["users", "export", "--all", "ada"],
+        &["users", "export", "ada", "--format", "csv"],
+        &["users", "export"],
+    ] {
+        let refused = deployment.run(invalid).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{invalid:?}: {refused:?}");
+    }
+    let lines = deployment.run_ok(&[&export[..], &["--yes"]].concat()).await.stdout;
+    let hashes: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["password_hash"].as_str().map(str::to_owned))
+        .collect();
+    let known: Vec<_> = hashes.iter().flatten().collect();
+    assert!(matches!(known[..], [hash] if hash.starts_with("$argon2id$")), "{lines}");
+    let table = deployment.run_ok(&[&export[..], &["--yes", "--format", "csv"]].concat()).await.stdout;
+    assert!(table.starts_with("id,email,username,is_active,created_at,roles,password_hash\n"), "{table}");
+    assert!(table.contains(&format!("\"{}\"", known[0])), "{table}");
+
+    let log = deployment.json(&["events", "list", "--type", "PasswordHashesExported"]).await;
+    assert_eq!(log.len(), 2);
+    assert!(log[0]["actor"].as_str().unwrap().starts_with("operator:"), "{log:?}");
+    assert_eq!(deployment.run(&["events", "verify"]).await.code, Some(0));
+    assert_eq!(deployment.run(&["projections", "verify", "users"]).await.code, Some(0));
 }

@@ -223,7 +223,7 @@ fn session_revoked(reason: RevocationReason) -> UserEvent {
     }
 }
 
-fn system_events() -> [ExpectedEvent; 3] {
+fn system_events() -> [ExpectedEvent; 4] {
     use SystemEvent as E;
     let system = |name, known, erased| ExpectedEvent {
         name,
@@ -244,6 +244,7 @@ fn system_events() -> [ExpectedEvent; 3] {
             E::AdministratorRemoved { user: UserId::parse("507f1f77bcf86cd799439011").unwrap() },
         ),
         system("ProjectionEventSkipped-1", skipped(reason()), skipped(Erasable::Erased)),
+        open("PasswordHashesExported-1", E::PasswordHashesExported),
     ]
 }
 

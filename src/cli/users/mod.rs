@@ -3,6 +3,7 @@
 
 mod change;
 mod create;
+mod export;
 mod logins;
 mod read;
 
@@ -23,8 +24,8 @@ pub(super) enum Command {
     History(read::HistoryArguments),
     /// Print the logins of a user, newest first
     Logins(logins::Arguments),
-    /// Print all personal data of a user as one JSON object
-    Export(read::ExportArguments),
+    /// Print all personal data of a user as one JSON object, or with --all every user, as `aegis users import` reads them
+    Export(export::Arguments),
     /// Create a user
     Create(create::CreateArguments),
     /// Set the password of a user; invalidates the user's access tokens
@@ -49,7 +50,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Show(arguments) => read::show(&arguments, session, out).await,
         Command::History(arguments) => read::history(&arguments, session, out).await,
         Command::Logins(arguments) => logins::run(&arguments, session, out).await,
-        Command::Export(arguments) => read::export(&arguments, session, out).await,
+        Command::Export(arguments) => export::run(&arguments, session, out).await,
         Command::Create(arguments) => create::create(arguments, session, out).await,
         Command::SetPassword(arguments) => create::set_password(arguments, session, out).await,
         Command::Grant(arguments) => change::run(arguments.grant(), session, out).await,

@@ -1,4 +1,4 @@
-//! `aegis users list`, `show`, `history` and `export`.
+//! `aegis users list`, `show` and `history`.
 
 use domain::{Role, SearchTerm, UserId};
 
@@ -57,13 +57,6 @@ pub(crate) struct HistoryArguments {
     json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct ExportArguments {
-    /// The user's username, e-mail address or id; for an erased user the id
-    #[arg(value_name = "USERNAME|EMAIL|ID")]
-    user: String,
-}
-
 pub(super) async fn list(arguments: &ListArguments, session: &Session, out: &mut Output) -> CliResult {
     session.catch_up().await?;
     let mut table = UserOutput::table(arguments.json);
@@ -119,12 +112,4 @@ pub(super) async fn history(arguments: &HistoryArguments, session: &Session, out
 fn describe_changes(change: &UserChange) -> String {
     let reason = change.reason.as_ref().map(|reason| format!("reason {}", format_value(reason)));
     change.changes.iter().map(format_change).chain(reason).collect::<Vec<_>>().join(", ")
-}
-
-pub(super) async fn export(arguments: &ExportArguments, session: &Session, out: &mut Output) -> CliResult {
-    let id = session.user_id(&arguments.user).await?;
-    let record = session.services.history.record(id, session.env.now()).await?;
-    let record = record.ok_or_else(|| CliError::UserNotFound(arguments.user.clone()))?;
-    out.line(&serde_json::to_string_pretty(&record)?)?;
-    out.flush()
 }

@@ -22,6 +22,7 @@ impl SystemEvent {
                 .with("projection", projection.as_str())
                 .with("position", *position)
                 .with_personal("reason", reason.known().map(Reason::as_str)),
+            Self::PasswordHashesExported => encoded,
         }
     }
 
@@ -54,6 +55,7 @@ impl SystemEvent {
                 position: fields.integer("position")?,
                 reason: fields.personal("reason", Reason::from_stored)?,
             }),
+            Self::PASSWORD_HASHES_EXPORTED => Ok(Self::PasswordHashesExported),
             _ => Err(fields.error(DecodeProblem::UnknownType)),
         }
     }

@@ -25,6 +25,8 @@ pub enum SystemEvent {
         /// The operator's reason, which may contain personal data.
         reason: Erasable<Reason>,
     },
+    /// The password hashes of all users are exported. Appended before the first one is read.
+    PasswordHashesExported,
 }
 
 impl SystemEvent {
@@ -32,10 +34,15 @@ impl SystemEvent {
     pub(super) const ADMINISTRATOR_REMOVED: &'static str = "AdministratorRemoved";
 
     pub(crate) const PROJECTION_EVENT_SKIPPED: &'static str = "ProjectionEventSkipped";
+    pub(super) const PASSWORD_HASHES_EXPORTED: &'static str = "PasswordHashesExported";
 
     /// All event types of the stream `system`.
-    pub const TYPES: &'static [&'static str] =
-        &[Self::ADMINISTRATOR_ADDED, Self::ADMINISTRATOR_REMOVED, Self::PROJECTION_EVENT_SKIPPED];
+    pub const TYPES: &'static [&'static str] = &[
+        Self::ADMINISTRATOR_ADDED,
+        Self::ADMINISTRATOR_REMOVED,
+        Self::PROJECTION_EVENT_SKIPPED,
+        Self::PASSWORD_HASHES_EXPORTED,
+    ];
 
     /// The stored event type, one of [`TYPES`](SystemEvent::TYPES).
     #[must_use]
@@ -44,6 +51,7 @@ impl SystemEvent {
             Self::AdministratorAdded { .. } => Self::ADMINISTRATOR_ADDED,
             Self::AdministratorRemoved { .. } => Self::ADMINISTRATOR_REMOVED,
             Self::ProjectionEventSkipped { .. } => Self::PROJECTION_EVENT_SKIPPED,
+            Self::PasswordHashesExported => Self::PASSWORD_HASHES_EXPORTED,
         }
     }
 }

@@ -6,12 +6,18 @@ use super::{System, SystemEvent};
 #[must_use]
 pub fn evolve(mut system: System, event: &SystemEvent) -> System {
     match event {
-        SystemEvent::AdministratorAdded { user } => system.administrators.insert(*user),
-        SystemEvent::AdministratorRemoved { user } => system.administrators.remove(user),
-        SystemEvent::ProjectionEventSkipped { projection, position, reason: _ } => {
-            system.skipped.entry(projection.clone()).or_default().insert(*position)
+        SystemEvent::AdministratorAdded { user } => {
+            system.administrators.insert(*user);
         }
-    };
+        SystemEvent::AdministratorRemoved { user } => {
+            system.administrators.remove(user);
+        }
+        SystemEvent::ProjectionEventSkipped { projection, position, reason: _ } => {
+            system.skipped.entry(projection.clone()).or_default().insert(*position);
+        }
+        // A record for auditors.
+        SystemEvent::PasswordHashesExported => {}
+    }
     system
 }
 

@@ -67,6 +67,7 @@ fn event() -> impl Strategy<Value = SystemEvent> {
             position,
             reason: Erasable::Known(reason),
         }),
+        Just(SystemEvent::PasswordHashesExported),
     ]
 }
 

@@ -96,6 +96,16 @@ fn stored_form_holds_the_public_user_id() {
     "#);
 }
 
+#[test]
+fn export_of_hashes_changes_no_state() {
+    insta::assert_snapshot!(stored(SystemEvent::PasswordHashesExported.encode()), @r#"
+    PasswordHashesExported 1
+    data {}
+    personal {}
+    "#);
+    assert_eq!(fold(&[SystemEvent::PasswordHashesExported]), System::default());
+}
+
 fn skipped(projection: &str, position: u64, reason: Reason) -> SystemEvent {
     SystemEvent::ProjectionEventSkipped {
         projection: projection.to_owned(),
@@ -164,6 +174,7 @@ fn event_types_are_unique() {
         SystemEvent::AdministratorAdded { user }.event_type(),
         SystemEvent::AdministratorRemoved { user }.event_type(),
         skipped("users", 7, sample_reason()).event_type(),
+        SystemEvent::PasswordHashesExported.event_type(),
     ];
     assert_eq!(names, SystemEvent::TYPES);
 }

@@ -240,7 +240,7 @@ impl UserDecider {
             return Ok(EndSessions::All);
         }
         let ended = events.iter().find_map(|event| match event {
-            UserEvent::SessionRevoked { session, .. } => Some(session.uuid()),
+            UserEvent::SessionRevoked { session, .. } => Some(session.as_uuid()),
             _ => None,
         });
         Ok(ended.map_or(EndSessions::None, EndSessions::One))
@@ -249,7 +249,7 @@ impl UserDecider {
     /// The session that a change of the password keeps, as of that version.
     async fn kept_session(&self, version: u64) -> Result<Option<KeptSession>, CommandError> {
         let (Some(sessions), Some(id)) = (&self.sessions, self.kept_session) else { return Ok(None) };
-        Ok(sessions.keep(&StreamId::from_trusted(self.id.stream())?, id.uuid(), version).await?)
+        Ok(sessions.keep(&StreamId::from_trusted(self.id.stream())?, id.as_uuid(), version).await?)
     }
 
     /// Whether the commands end a session that is not open, or not the user's. There is nothing to end then.
@@ -257,7 +257,7 @@ impl UserDecider {
         let Some(sessions) = &self.sessions else { return Ok(false) };
         for command in &self.commands {
             if let UserCommand::RevokeSession { session, .. } = command {
-                let open = sessions.find(session.uuid()).await?;
+                let open = sessions.find(session.as_uuid()).await?;
                 return Ok(open.is_none_or(|open| open.stream.as_str() != self.id.stream()));
             }
         }

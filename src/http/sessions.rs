@@ -85,7 +85,7 @@ pub(crate) async fn refresh(
 pub(crate) async fn renew(app: &App, row: &UserRow, id: SessionId) -> Result<Option<TokenView>, ApiError> {
     let services = app.services()?;
     for _ in 0..MAX_ATTEMPTS {
-        let Some(session) = services.sessions.find(id.uuid()).await? else { return Ok(None) };
+        let Some(session) = services.sessions.find(id.as_uuid()).await? else { return Ok(None) };
         let now = services.store.clock().now();
         let expires_at = expiry(app, now, session.ends_at);
         match services.sessions.renew(&session, session.generation.saturating_add(1), expires_at).await {
@@ -136,7 +136,7 @@ pub(crate) async fn find_open(
     id: SessionId,
     row: &UserRow,
 ) -> Result<Option<Session>, ApiError> {
-    let session = services.sessions.find(id.uuid()).await?;
+    let session = services.sessions.find(id.as_uuid()).await?;
     Ok(session.filter(|session| is_open(services, session, row)))
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use aegis::app::Database;
 use aegis::command::UserCommands;
-use domain::{EmailAddress, PasswordHash, UserCommand, Username};
+use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::tiles::TileStore;
-use store::{Env, EventStore, MasterKey, Position, ReadModelStore, SessionStore};
+use store::{Env, EventStore, MasterKey, Position, ReadModelStore, SessionStore, Table};
 use tokio::task::JoinSet;
 
 use crate::error::BenchError;
@@ -85,6 +85,24 @@ impl Registrations {
         let subject = Self::open(&database).await?;
         subject.fill(LOG_SIZE, slice).await?;
         Ok((database, subject))
+    }
+
+    /// As [`Registrations::filled`], with all rows of the users; also their table, and the ids of at most `count`.
+    pub(crate) async fn with_rows(
+        scratch: &ScratchDatabases,
+        slice: &TimeSlice,
+        count: usize,
+    ) -> Result<(Self, Table, Arc<[UserId]>), BenchError> {
+        let (_, subject) = Self::filled(scratch, slice).await?;
+        let projectors = subject.start_projectors().await?;
+        subject.wait_until_visible(subject.whole_log().await?.until).await?;
+        projectors.stop().await;
+        let users: &dyn Projection = &Users;
+        let table = users.table(subject.sources.events.progress().live_version(Users.name()));
+        let rows = subject.sources.rows.row_page(&table, None, count).await?.rows;
+        let id = |row: &store::Row| UserId::parse(row.get(table.key())?.as_str()?).ok();
+        let ids = rows.iter().filter_map(id).collect();
+        Ok((subject, table, ids))
     }
 
     pub(crate) fn sources(&self) -> &ProjectionContext {

@@ -79,7 +79,7 @@ fn view(session: Session, user: &CurrentUser) -> SessionView {
         created_at: rfc3339(session.created_at),
         last_used_at: rfc3339(session.refreshed_at),
         expires_at: rfc3339(session.expires_at),
-        current: user.session.is_some_and(|current| current.uuid() == session.id),
+        current: user.session.is_some_and(|current| current.as_uuid() == session.id),
         address: session.address,
         user_agent: session.user_agent,
     }

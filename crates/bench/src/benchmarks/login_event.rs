@@ -6,7 +6,6 @@ use std::time::Instant;
 use aegis::command::{CommandContext, LoginCommands};
 use async_trait::async_trait;
 use domain::{Erasable, LoginClient, LoginCommand, UserAgent, UserId};
-use projections::{Projection, Users};
 use store::{Env, Table};
 use tokio::task::JoinSet;
 
@@ -32,17 +31,9 @@ pub(crate) static LOGIN_EVENT: Benchmark = Benchmark {
     target: |_| Target::RatioAtLeast(0.05),
     prepare: |scratch, slice| {
         Box::pin(async move {
-            let (_, subject) = Registrations::filled(scratch, slice).await?;
-            let projectors = subject.start_projectors().await?;
-            subject.wait_until_visible(subject.whole_log().await?.until).await?;
-            projectors.stop().await;
-            let users: &dyn Projection = &Users;
-            let table = users.table(subject.sources().events.progress().live_version(Users.name()));
-            let rows = subject.sources().rows.row_page(&table, None, USERS).await?.rows;
-            let id = |row: &store::Row| UserId::parse(row.get(table.key())?.as_str()?).ok();
-            let ids: Vec<_> = rows.iter().filter_map(id).collect();
+            let (subject, table, ids) = Registrations::with_rows(scratch, slice, USERS).await?;
             let commands = LoginCommands::new(subject.sources().events.clone(), Env::system());
-            prepared(Logins { subject, commands, table, ids: ids.into() })
+            prepared(Logins { subject, commands, table, ids })
         })
     },
 };

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use aegis::command::{CommandContext, LoginCommands};
 use async_trait::async_trait;
 use domain::UserId;
-use projections::{Projection, Users};
 use store::{Env, NewSession, Session, Sessions, StreamId, Table, WriteError};
 use tokio::task::JoinSet;
 
@@ -37,19 +36,11 @@ pub(crate) static SESSION_RENEWAL: Benchmark = Benchmark {
     target: |_| Target::RatioAtLeast(0.5),
     prepare: |scratch, slice| {
         Box::pin(async move {
-            let (_, subject) = Registrations::filled(scratch, slice).await?;
-            let projectors = subject.start_projectors().await?;
-            subject.wait_until_visible(subject.whole_log().await?.until).await?;
-            projectors.stop().await;
-            let users: &dyn Projection = &Users;
-            let table = users.table(subject.sources().events.progress().live_version(Users.name()));
-            let rows = subject.sources().rows.row_page(&table, None, USERS).await?.rows;
-            let id = |row: &store::Row| UserId::parse(row.get(table.key())?.as_str()?).ok();
-            let ids: Vec<_> = rows.iter().filter_map(id).collect();
+            let (subject, table, ids) = Registrations::with_rows(scratch, slice, USERS).await?;
             let sessions = Sessions::new(subject.sources().events.clone(), subject.sessions());
             let open = open_all(&sessions, &ids, slice).await?;
             let logins = LoginCommands::new(subject.sources().events.clone(), Env::system());
-            prepared(Renewals { subject, sessions, logins, table, ids: ids.into(), open: open.into() })
+            prepared(Renewals { subject, sessions, logins, table, ids, open: open.into() })
         })
     },
 };

@@ -24,7 +24,7 @@ impl SessionId {
 
     /// The UUID.
     #[must_use]
-    pub const fn uuid(self) -> Uuid {
+    pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
 
@@ -51,7 +51,7 @@ mod tests {
     fn session_id_round_trips_and_other_spellings_are_rejected() {
         let text = "01930000-0000-7000-8000-00000000002a";
         let id = SessionId::parse(text).unwrap();
-        assert_eq!((id.to_string().as_str(), SessionId::from_uuid(id.uuid())), (text, id));
+        assert_eq!((id.to_string().as_str(), SessionId::from_uuid(id.as_uuid())), (text, id));
         assert_eq!(SessionId::parse(&text.to_uppercase()), Ok(id));
         for wrong in ["", "42", &text.replace('-', ""), &format!(" {text}")] {
             assert_eq!(SessionId::parse(wrong), Err(SessionIdError), "{wrong}");

@@ -18,9 +18,6 @@ use store::{
 use super::executor::{Decider, Decision, execute};
 use super::{Aggregate, CommandContext, CommandError, MachineToken};
 
-/// How often a token is read before the head of the log counts as unconfirmed.
-const MAX_ATTEMPTS: usize = 8;
-
 /// Executes commands to machine tokens, and authenticates their bearers. What is valid is read from the log.
 #[derive(Clone)]
 pub struct TokenCommands {
@@ -125,7 +122,7 @@ impl TokenCommands {
     pub async fn authenticate(&self, presented: &str) -> Result<Authentication, CommandError> {
         let Some(presented) = MachineToken::parse(presented) else { return Ok(Authentication::Invalid) };
         let stream = StreamId::from_trusted(presented.id.stream())?;
-        let Some(loaded) = fold(&self.read_confirmed(&stream).await?, u64::MAX)? else {
+        let Some(loaded) = fold(&self.read_newest(&stream).await?, u64::MAX)? else {
             return Ok(Authentication::Invalid);
         };
         let has_secret = |token: &ActiveToken| {
@@ -197,16 +194,8 @@ impl TokenCommands {
     }
 
     /// The stream, of which no deposed primary has left out the newest events.
-    async fn read_confirmed(&self, stream: &StreamId) -> Result<Vec<StoredEvent>, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
-            let confirmation = self.store.confirm_head().await?;
-            let events = self.store.read_stream(stream).await?;
-            if self.store.is_confirmed(confirmation) {
-                return Ok(events);
-            }
-        }
-        let what = "the head of the log is not confirmed".to_owned();
-        Err(StoreError::Unavailable { what, source: None })
+    async fn read_newest(&self, stream: &StreamId) -> Result<Vec<StoredEvent>, StoreError> {
+        self.store.read_confirmed("a machine token", || self.store.read_stream(stream)).await
     }
 
     fn lock_uses(&self) -> std::sync::MutexGuard<'_, HashMap<TokenId, Date>> {

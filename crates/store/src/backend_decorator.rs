@@ -39,6 +39,11 @@ pub trait BackendDecorator: Send + Sync {
         self.inner().head().await
     }
 
+    /// As [`Backend::primary_changes`].
+    fn primary_changes(&self) -> Option<u64> {
+        self.inner().primary_changes()
+    }
+
     /// As [`Backend::events`].
     ///
     /// # Errors
@@ -80,6 +85,10 @@ impl<T: BackendDecorator> Backend for T {
 
     async fn head(&self) -> Result<Head, StoreError> {
         BackendDecorator::head(self).await
+    }
+
+    fn primary_changes(&self) -> Option<u64> {
+        BackendDecorator::primary_changes(self)
     }
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {

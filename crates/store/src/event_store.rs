@@ -261,6 +261,30 @@ impl EventStore {
         LatestConfirmation::is_valid(confirmation, &*self.backend)
     }
 
+    /// What `read` returns, unless a deposed primary may have answered it: then it is read again.
+    ///
+    /// # Errors
+    /// The error of `read`; [`StoreError::Unavailable`], which names `what` is read, if no answer can be confirmed.
+    pub async fn read_confirmed<T, F>(
+        &self,
+        what: &str,
+        mut read: impl FnMut() -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        const MAX_ATTEMPTS: usize = 8;
+        for _ in 0..MAX_ATTEMPTS {
+            let confirmation = self.confirm_head().await?;
+            let answer = read().await?;
+            if self.is_confirmed(confirmation) {
+                return Ok(answer);
+            }
+        }
+        let what = format!("reading {what}: the primary changes");
+        Err(StoreError::Unavailable { what, source: None })
+    }
+
     /// The signed head of the log (c2sp.org/tlog-checkpoint).
     ///
     /// # Errors

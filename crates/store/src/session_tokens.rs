@@ -141,33 +141,32 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     pub async fn find(&self, id: Uuid) -> Result<Option<Session>, StoreError> {
-        const MAX_ATTEMPTS: usize = 3;
-        for _ in 0..MAX_ATTEMPTS {
-            let confirmation = self.0.store.confirm_head().await?;
-            let record = self.0.records.session(id).await?;
-            if self.0.store.is_confirmed(confirmation) {
-                return Ok(record.and_then(|record| self.authentic(&record)));
-            }
-        }
-        let what = "reading a session: the primary changes".to_owned();
-        Err(StoreError::Unavailable { what, source: None })
+        Ok(self.record(id).await?.and_then(|record| self.authentic(&record)))
     }
 
-    /// The sessions of a user, the last renewed one first, with their clients.
+    /// The sessions of a user, as new as [`Sessions::find`], the last renewed one first, with their clients.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     pub async fn of(&self, stream: &StreamId) -> Result<Vec<Session>, StoreError> {
-        let records = self.0.records.sessions_of(stream).await?;
-        let mut sessions = Vec::new();
-        for record in records {
-            if let Some(mut session) = self.authentic(&record) {
-                let client = self.open_client(&session, &record.grant).await?;
+        let read = || self.0.records.sessions_of(stream);
+        let records = self.0.store.read_confirmed("the sessions of a user", read).await?;
+        let mut authentic: Vec<_> = records
+            .iter()
+            .filter_map(|record| Some((self.authentic(record)?, sealed_client(record))))
+            .collect();
+        if authentic.iter().any(|(_, sealed)| sealed.is_some())
+            && let Some(key) = self.data_key(stream).await?
+        {
+            for (session, sealed) in &mut authentic {
+                let Some(sealed) = sealed else { continue };
+                let client = key.open(context(session), sealed);
+                let client = client.map_err(|error| Corruption::invalid("the client of a session", error))?;
                 let text = |name| client.get(name).and_then(Value::as_str).map(str::to_owned);
                 (session.address, session.user_agent) = (text("address"), text("user_agent"));
-                sessions.push(session);
             }
         }
+        let mut sessions: Vec<_> = authentic.into_iter().map(|(session, _)| session).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.refreshed_at, session.id)));
         Ok(sessions)
     }
@@ -209,7 +208,7 @@ impl Sessions {
         id: Uuid,
         version: u64,
     ) -> Result<Option<KeptSession>, StoreError> {
-        let Some(record) = self.0.records.session(id).await? else { return Ok(None) };
+        let Some(record) = self.record(id).await? else { return Ok(None) };
         let Some(session) = self.authentic(&record).filter(|session| session.stream == *stream) else {
             return Ok(None);
         };
@@ -218,6 +217,11 @@ impl Sessions {
     }
 
     /// Deletes the sessions that have expired, in bounded steps; returns how many.
+    /// The record of a session, which no deposed primary has answered.
+    async fn record(&self, id: Uuid) -> Result<Option<SessionRecord>, StoreError> {
+        self.0.store.read_confirmed("a session", || self.0.records.session(id)).await
+    }
+
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be deleted, or only partly.
@@ -354,17 +358,6 @@ impl Sessions {
         Ok(Some(BASE64_URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// The client of a session; empty if nothing is known of it, or the user was erased.
-    async fn open_client(&self, session: &Session, grant: &Value) -> Result<Map<String, Value>, StoreError> {
-        let sealed = grant.get("client").and_then(Value::as_str);
-        let Some(sealed) = sealed.and_then(|sealed| BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()) else {
-            return Ok(Map::new());
-        };
-        let Some(key) = self.data_key(&session.stream).await? else { return Ok(Map::new()) };
-        let client = key.open(context(session), &sealed);
-        client.map_err(|error| Corruption::invalid("the client of a session", error).into())
-    }
-
     async fn data_key(&self, stream: &StreamId) -> Result<Option<crate::key_store::DataKey>, StoreError> {
         let entries = self.0.store.backend().key_entries(std::slice::from_ref(stream)).await?;
         let Some(KeyEntry::Key(wrapped)) = entries.get(stream) else { return Ok(None) };
@@ -374,6 +367,11 @@ impl Sessions {
 }
 
 fn context(session: &Session) -> SealedContext<'_> {
+/// The sealed client of a session; `None` if nothing is known of it.
+fn sealed_client(record: &SessionRecord) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD.decode(record.grant.get("client")?.as_str()?).ok()
+}
+
     SealedContext { stream: &session.stream, id: session.id, event_type: "Session", schema: 1 }
 }
 
@@ -389,3 +387,6 @@ fn encode(part: &[u8], id: Uuid, stream: &StreamId, value: &Value) -> Vec<u8> {
     }
     buffer
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod database;
 mod hash_survey;
 mod node_name;
 mod services;
+mod session_purge;
 mod token_key_store;
 mod unlock_watch;
 
@@ -125,6 +126,7 @@ impl App {
         let costs = self.hashing.costs_in_use();
         self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
         self.spawn(claim_backfill::run(services.store.clone()));
+        self.spawn(session_purge::run(services.sessions.clone()));
         if let Some(keys) = &services.token_keys {
             self.spawn(Arc::clone(keys).poll());
         }

@@ -24,9 +24,6 @@ use crate::webhooks::{DeliveryContext, WebhookSender};
 /// How long a failing start may take to count the data keys that need the missing master key.
 const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often expired sessions are deleted.
-const SESSION_PURGE_INTERVAL: Duration = Duration::from_mins(10);
-
 /// Whether this node applies events to the read models itself, or relies on another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProjectionMode {
@@ -73,7 +70,6 @@ pub struct Services {
     projector: Option<ProjectionHandle>,
     projector_watch: ProjectorWatch,
     tile_builder: Option<AbortOnDropHandle<()>>,
-    session_purge: Option<AbortOnDropHandle<()>>,
     dispatcher: Option<DispatcherHandle>,
 }
 
@@ -135,7 +131,6 @@ impl Services {
             dispatcher: None,
             token_keys: None,
             stats: StatsQueries::new(store.clone(), rows),
-            session_purge: is_enabled.then(|| spawn_session_purge(&sessions)),
             sessions,
             tile_builder: is_enabled.then(|| spawn_tile_builder(&proofs)),
             history: HistoryQueries::new(store.clone(), webhook_rows.clone()),
@@ -184,7 +179,7 @@ impl Services {
         if let Some(projector) = &self.projector {
             projector.stop().await;
         }
-        for task in self.tile_builder.iter().chain(&self.session_purge) {
+        if let Some(task) = &self.tile_builder {
             task.abort();
         }
         self.store.close().await;
@@ -229,23 +224,6 @@ pub fn start_projector(context: &ProjectionContext, env: &Env, node_name: &str) 
 fn spawn_tile_builder(proofs: &Proofs) -> AbortOnDropHandle<()> {
     let proofs = proofs.clone();
     AbortOnDropHandle::new(tokio::spawn(async move { proofs.maintain_tiles().await }))
-}
-
-/// Deletes expired sessions from time to time. Several nodes may do so at once.
-fn spawn_session_purge(sessions: &Sessions) -> AbortOnDropHandle<()> {
-    let sessions = sessions.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            match sessions.purge().await {
-                Ok(0) => {}
-                Ok(deleted) => tracing::debug!(deleted, "expired sessions deleted"),
-                Err(error) => {
-                    tracing::warn!(%error, "expired sessions not deleted; the next attempt follows");
-                }
-            }
-            tokio::time::sleep(SESSION_PURGE_INTERVAL).await;
-        }
-    }))
 }
 
 /// Adds how many data keys each missing master key wraps, if that can be counted in time.

@@ -10,7 +10,8 @@ use testkit::service::Client;
 use testkit::{FailPoint, FailPointMode, MongodServer};
 
 use crate::support::{
-    PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, dump, on_both_stores,
+    PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, dump, eventually,
+    on_both_stores,
     on_one_store, sign_token,
 };
 
@@ -40,6 +41,7 @@ on_both_stores! {
     session_put_back_into_the_database_is_not_renewed
     edited_and_copied_sessions_are_refused
     expired_sessions_are_deleted_in_bounded_steps
+    expired_sessions_are_deleted_without_a_projector
 }
 
 mod on_two_nodes {
@@ -704,6 +706,21 @@ async fn expired_sessions_are_deleted_in_bounded_steps(store: Store) {
     assert_eq!(raw.purge_sessions(epoch, 20).await.unwrap(), 0, "not before that time");
     assert_eq!(raw.purge_sessions(epoch + SignedDuration::from_secs(1), 20).await.unwrap(), 20);
     assert_eq!(app.services().sessions.purge().await.unwrap(), 30);
+    assert_eq!(raw.sessions_of(&stream(&ada)).await.unwrap(), [record]);
+}
+
+async fn expired_sessions_are_deleted_without_a_projector(store: Store) {
+    let app = TestApp::start(store.clone()).await;
+    let ada = app.sign_up("ada").await;
+    open(&app, &ada.email).await;
+    let raw = raw_sessions(&app).await;
+    let record = raw.sessions_of(&stream(&ada)).await.unwrap().remove(0);
+    let (id, expires_at) = (uuid::Uuid::nil(), jiff::Timestamp::UNIX_EPOCH);
+    raw.open_session(&store::sessions::SessionRecord { id, expires_at, ..record.clone() }).await.unwrap();
+    app.stopped().await;
+    let app = TestApp::start_without_projector(store).await;
+    let raw = raw_sessions(&app).await;
+    eventually("the purge", async || raw.session(id).await.unwrap().is_none().then_some(())).await;
     assert_eq!(raw.sessions_of(&stream(&ada)).await.unwrap(), [record]);
 }
 

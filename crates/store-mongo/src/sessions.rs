@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use mongodb::ClientSession;
 use mongodb::bson::{Document, RawDocument, doc};
 use serde_json::Value;
-use store::sessions::{EndSessions, SessionRecord, SessionRenewal, SessionStore, superfluous_sessions};
+use store::sessions::{
+    EndSessions, SessionRecord, SessionRenewal, SessionStore, renewal_time, superfluous_sessions,
+};
 use store::{StoreError, StreamId, WriteError};
 use uuid::Uuid;
 
@@ -46,15 +48,19 @@ impl SessionStore for MongoStore {
     }
 
     async fn renew_session(&self, renewal: &SessionRenewal) -> Result<(), WriteError> {
-        let (db, SessionRenewal { id, from, to, rotation, renewed_at, expires_at }) =
+        let (db, SessionRenewal { id, stream, from, to, rotation, renewed_at, expires_at }) =
             (self.connection.work.clone(), renewal.clone());
         let stored = doc! { "_id": text(id), "generation": number(from) };
-        let set = doc! { "$set": {
-            "generation": number(to), "rotation": rotation.to_string(),
-            "renewed_at": date(renewed_at), "expires_at": date(expires_at),
-        } };
         let what = "renewing a session";
         let renewed = spawn_with_timeout(what, REQUEST_TIMEOUT, async move {
+            let (of_stream, order) = (doc! { "stream": stream.as_str() }, doc! { "renewed_at": -1 });
+            let time =
+                |document: &RawDocument| DocumentReader::new(document, "a session").timestamp("renewed_at");
+            let latest = find(&db, &db.sessions(), what, of_stream, order, 1, time).await?;
+            let set = doc! { "$set": {
+                "generation": number(to), "rotation": rotation.to_string(),
+                "renewed_at": date(renewal_time(renewed_at, latest)), "expires_at": date(expires_at),
+            } };
             let updated = db.sessions().update_one(stored, set).await.map_err(context(what))?;
             Ok(updated.matched_count == 1)
         });
@@ -100,13 +106,7 @@ impl TransactionBody for OpenSession {
         if db.vault().update_one(with_key, touch).session(&mut *session).await?.matched_count == 0 {
             return Ok(false);
         }
-        let new = doc! {
-            "_id": text(*id), "stream": stream.as_str(), "grant": grant.to_string(),
-            "generation": number(*generation), "rotation": rotation.to_string(),
-            "renewed_at": date(*renewed_at), "expires_at": date(*expires_at),
-        };
         let sessions = db.sessions();
-        sessions.insert_one(raw(&new)?).session(&mut *session).await?;
         let fields = doc! { "renewed_at": 1 };
         let of_stream =
             sessions.find(doc! { "stream": stream.as_str() }).projection(fields).batch_size(ONE_REPLY);
@@ -115,7 +115,15 @@ impl TransactionBody for OpenSession {
             let fields = DocumentReader::new(document, "a session");
             Ok((fields.timestamp("renewed_at")?, id_of(&fields)?))
         });
-        let found = found.collect::<Result<Vec<_>, StoreError>>()?;
+        let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
+        let renewed_at = renewal_time(*renewed_at, found.iter().map(|(renewed_at, _)| *renewed_at));
+        let new = doc! {
+            "_id": text(*id), "stream": stream.as_str(), "grant": grant.to_string(),
+            "generation": number(*generation), "rotation": rotation.to_string(),
+            "renewed_at": date(renewed_at), "expires_at": date(*expires_at),
+        };
+        sessions.insert_one(raw(&new)?).session(&mut *session).await?;
+        found.push((renewed_at, *id));
         let superfluous: Vec<_> = superfluous_sessions(found).into_iter().map(text).collect();
         if !superfluous.is_empty() {
             sessions.delete_many(doc! { "_id": { "$in": superfluous } }).session(&mut *session).await?;

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use store::key_store::KeyEntry;
-use store::sessions::{EndSessions, SessionRecord, SessionRenewal, SessionStore, superfluous_sessions};
+use store::sessions::{
+    EndSessions, SessionRecord, SessionRenewal, SessionStore, renewal_time, superfluous_sessions,
+};
 use store::{Corruption, StoreError, StreamId, WriteError};
 use uuid::Uuid;
 
@@ -77,6 +79,7 @@ fn open(transaction: &Transaction<'_>, record: &SessionRecord) -> Result<bool, S
         return Ok(false);
     }
     let SessionRecord { id, stream, grant, generation, rotation, renewed_at, expires_at } = record;
+    let renewed_at = renewal_time(*renewed_at, latest_renewal(transaction, stream)?);
     let sql = "INSERT INTO sessions (id, stream, \"grant\", generation, rotation, renewed_at, expires_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     transaction.prepare_cached(sql)?.execute(params![
@@ -102,10 +105,21 @@ fn open(transaction: &Transaction<'_>, record: &SessionRecord) -> Result<bool, S
     Ok(true)
 }
 
+/// When a session of the stream was renewed last.
+fn latest_renewal(
+    transaction: &Transaction<'_>,
+    stream: &StreamId,
+) -> Result<Option<Timestamp>, SqliteError> {
+    let mut latest = transaction.prepare_cached("SELECT MAX(renewed_at) FROM sessions WHERE stream = ?1")?;
+    let latest: Option<i64> = latest.query_row([stream.as_str()], |row| row.get(0))?;
+    latest.map(timestamp).transpose()
+}
+
 /// Whether the expected generation was stored.
 fn renew(connection: &Connection, renewal: &SessionRenewal) -> Result<bool, SqliteError> {
-    let SessionRenewal { id, from, to, rotation, renewed_at, expires_at } = renewal;
+    let SessionRenewal { id, stream, from, to, rotation, renewed_at, expires_at } = renewal;
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let renewed_at = renewal_time(*renewed_at, latest_renewal(&transaction, stream)?);
     let sql = "UPDATE sessions SET generation = ?3, rotation = ?4, renewed_at = ?5, expires_at = ?6
                WHERE id = ?1 AND generation = ?2";
     let changed = transaction.prepare_cached(sql)?.execute(params![

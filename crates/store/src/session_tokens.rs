@@ -187,6 +187,7 @@ impl Sessions {
             Session { generation: used.saturating_add(1), refreshed_at, expires_at, ..session.clone() };
         let renewal = SessionRenewal {
             id: session.id,
+            stream: session.stream.clone(),
             from: session.generation,
             to: renewed.generation,
             rotation: self.rotation(&renewed),
@@ -216,12 +217,12 @@ impl Sessions {
         Ok(Some(KeptSession { id, grant: self.grant(&Session { version, ..session }, client) }))
     }
 
-    /// Deletes the sessions that have expired, in bounded steps; returns how many.
     /// The record of a session, which no deposed primary has answered.
     async fn record(&self, id: Uuid) -> Result<Option<SessionRecord>, StoreError> {
         self.0.store.read_confirmed("a session", || self.0.records.session(id)).await
     }
 
+    /// Deletes the sessions that have expired, in bounded steps; returns how many.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be deleted, or only partly.
@@ -366,12 +367,12 @@ impl Sessions {
     }
 }
 
-fn context(session: &Session) -> SealedContext<'_> {
 /// The sealed client of a session; `None` if nothing is known of it.
 fn sealed_client(record: &SessionRecord) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(record.grant.get("client")?.as_str()?).ok()
 }
 
+fn context(session: &Session) -> SealedContext<'_> {
     SealedContext { stream: &session.stream, id: session.id, event_type: "Session", schema: 1 }
 }
 

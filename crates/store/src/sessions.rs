@@ -3,7 +3,7 @@
 //! [`Sessions`](crate::Sessions) seals and authenticates what is stored here.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ pub struct SessionRecord {
     pub generation: u64,
     /// What each renewal replaces, opaque here.
     pub rotation: Value,
-    /// When it was last renewed, for [`MAX_SESSIONS`].
+    /// When it was last renewed, for [`MAX_SESSIONS`]; stored as [`renewal_time`] says.
     pub renewed_at: Timestamp,
     /// When it may be purged.
     pub expires_at: Timestamp,
@@ -37,6 +37,8 @@ pub struct SessionRecord {
 pub struct SessionRenewal {
     /// The session.
     pub id: Uuid,
+    /// Its stream.
+    pub stream: StreamId,
     /// The generation that must be stored.
     pub from: u64,
     /// The generation after it.
@@ -104,6 +106,14 @@ pub trait SessionStore: Send + Sync {
     /// # Errors
     /// [`StoreError`] if they cannot be deleted, or only partly; retry.
     async fn purge_sessions(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// The time that is stored for a session which is opened or renewed: after those of all other sessions of its stream,
+/// so that the order of renewals is kept even if the clock of one node, or of the machine since, is behind.
+#[must_use]
+pub fn renewal_time(clock: Timestamp, others: impl IntoIterator<Item = Timestamp>) -> Timestamp {
+    let next = |latest: Timestamp| latest.checked_add(SignedDuration::from_millis(1)).unwrap_or(latest);
+    others.into_iter().max().map_or(clock, |latest| next(latest).max(clock))
 }
 
 /// Of the sessions of a stream, with the time of their last renewal, those beyond [`MAX_SESSIONS`].

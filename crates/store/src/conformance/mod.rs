@@ -122,6 +122,7 @@ macro_rules! conformance {
             sessions::renewal_during_a_commit_is_lost_or_kept
             sessions::erasure_deletes_sessions
             sessions::sessions_of_a_stream_are_bounded
+            sessions::bound_of_sessions_holds_whatever_the_clocks_show
             sessions::expired_sessions_are_purged_in_bounded_steps
             session_authentication::session_is_opened_renewed_and_listed
             session_authentication::changed_session_is_refused

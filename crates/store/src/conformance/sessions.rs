@@ -56,9 +56,9 @@ fn renewed(record: &SessionRecord) -> SessionRecord {
 }
 
 async fn renew(handle: &BackendHandle, to: &SessionRecord) -> Result<(), WriteError> {
-    let SessionRecord { id, generation, rotation, renewed_at, expires_at, .. } = to.clone();
-    let renewal =
-        SessionRenewal { id, from: generation - 1, to: generation, rotation, renewed_at, expires_at };
+    let SessionRecord { id, stream, generation, rotation, renewed_at, expires_at, .. } = to.clone();
+    let (from, to) = (generation - 1, generation);
+    let renewal = SessionRenewal { id, stream, from, to, rotation, renewed_at, expires_at };
     handle.sessions.renew_session(&renewal).await
 }
 
@@ -221,6 +221,27 @@ pub async fn sessions_of_a_stream_are_bounded(harness: &Harness) {
     assert_eq!(stored.len(), MAX_SESSIONS);
     assert!(stored.contains(&newest.id) && stored.contains(&sessions[0].id));
     assert!(!stored.contains(&sessions[1].id), "it was renewed longest ago");
+}
+
+/// The order of renewals is kept, whatever the clocks of the nodes show: the newest session is not the one deleted.
+pub async fn bound_of_sessions_holds_whatever_the_clocks_show(harness: &Harness) {
+    let (handle, _, user) = with_user(harness).await;
+    let sessions = opened(harness, &handle, &user, u64::try_from(MAX_SESSIONS).unwrap()).await;
+    let behind = |session: SessionRecord| {
+        let renewed_at = session.renewed_at - 24.hours();
+        SessionRecord { renewed_at, ..session }
+    };
+    renew(&handle, &behind(renewed(&sessions[0]))).await.unwrap();
+    let late = [0, 1].map(|number| behind(record(harness, &user, 2_000 - number)));
+    for session in &late {
+        handle.sessions.open_session(session).await.unwrap();
+    }
+    let stored: BTreeSet<_> = ids_of(&handle, &user).await.into_iter().collect();
+    assert_eq!(stored.len(), MAX_SESSIONS);
+    for (kept, what) in [(&late[1], "opened last"), (&late[0], "before"), (&sessions[0], "renewed before")] {
+        assert!(stored.contains(&kept.id), "{what}");
+    }
+    assert!(!stored.contains(&sessions[1].id) && !stored.contains(&sessions[2].id));
 }
 
 /// Expired sessions are deleted in bounded steps; one that was renewed is not expired.

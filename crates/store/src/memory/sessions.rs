@@ -8,7 +8,9 @@ use super::{Memory, State};
 use crate::error::{StoreError, WriteError};
 use crate::event::StreamId;
 use crate::key_store::KeyEntry;
-use crate::sessions::{EndSessions, SessionRecord, SessionRenewal, SessionStore, superfluous_sessions};
+use crate::sessions::{
+    EndSessions, SessionRecord, SessionRenewal, SessionStore, renewal_time, superfluous_sessions,
+};
 
 #[async_trait]
 impl SessionStore for Memory {
@@ -18,7 +20,8 @@ impl SessionStore for Memory {
         if !has_key {
             return Err(WriteError::Conflict);
         }
-        state.sessions.insert(record.id, record.clone());
+        let renewed_at = state.renewal_time(record.renewed_at, &record.stream);
+        state.sessions.insert(record.id, SessionRecord { renewed_at, ..record.clone() });
         let of_stream = state.sessions.values().filter(|session| session.stream == record.stream);
         let of_stream = of_stream.map(|session| (session.renewed_at, session.id)).collect();
         for id in superfluous_sessions(of_stream) {
@@ -38,9 +41,10 @@ impl SessionStore for Memory {
 
     async fn renew_session(&self, renewal: &SessionRenewal) -> Result<(), WriteError> {
         let mut state = self.state();
+        let renewed_at = state.renewal_time(renewal.renewed_at, &renewal.stream);
         let stored = state.sessions.get_mut(&renewal.id).filter(|stored| stored.generation == renewal.from);
         let Some(stored) = stored else { return Err(WriteError::Conflict) };
-        let SessionRenewal { id: _, from: _, to, rotation, renewed_at, expires_at } = renewal.clone();
+        let SessionRenewal { to, rotation, expires_at, .. } = renewal.clone();
         *stored = SessionRecord { generation: to, rotation, renewed_at, expires_at, ..stored.clone() };
         Ok(())
     }
@@ -57,6 +61,11 @@ impl SessionStore for Memory {
 }
 
 impl State {
+    fn renewal_time(&self, clock: Timestamp, stream: &StreamId) -> Timestamp {
+        let of_stream = self.sessions.values().filter(|session| session.stream == *stream);
+        renewal_time(clock, of_stream.map(|session| session.renewed_at))
+    }
+
     pub(super) fn end_sessions(&mut self, stream: &StreamId, ended: EndSessions) {
         match ended {
             EndSessions::None => {}

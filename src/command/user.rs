@@ -286,7 +286,7 @@ impl Decider for UserDecider {
             UserCommand::RehashPassword { .. } => "rehash_password",
             UserCommand::ChangeIdentity { .. } => "change_identity",
             UserCommand::ChangePassword { .. } => "change_password",
-            UserCommand::RevokeTokens => "revoke_tokens",
+            UserCommand::RevokeTokens { .. } => "revoke_tokens",
             UserCommand::RevokeSession { .. } => "revoke_session",
             UserCommand::RequestEmailVerification => "request_email_verification",
             UserCommand::VerifyEmail { .. } => "verify_email",

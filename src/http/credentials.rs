@@ -33,6 +33,7 @@ pub(crate) async fn authenticate(
     client: &PasswordClient,
     email: &str,
     password: Password,
+    opens_session: bool,
 ) -> Result<UserRow, ApiError> {
     let parsed = EmailAddress::parse(email).ok();
     // What is no e-mail address is limited as one that no user has.
@@ -44,6 +45,10 @@ pub(crate) async fn authenticate(
     let check = Check { app, client, password, account, source: admission.source };
     match check.find_and_verify(parsed).await {
         Ok((row, Verification::Match { is_outdated })) => {
+            // Before any event of this login.
+            let limits = &app.limits;
+            let admitted = if opens_session { limits.open_session(row.id) } else { limits.log_in(row.id) };
+            admitted.inspect_err(|_| app.logins.refused(&account))?;
             check.succeed(attempt, &row);
             if !row.is_active {
                 check.record_failure(row.id, LoginFailure::InactiveUser);

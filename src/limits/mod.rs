@@ -1,5 +1,5 @@
-//! Limits of requests that cost a password hash or guess one, per node and in memory: by client address
-//! (`buckets`) and by account (`accounts`). How a refusal is answered belongs in `http`; the share of a
+//! Limits of requests that cost a password hash or guess one, or that let the log grow, per node and in memory: by
+//! client address and by user (`buckets`), and by account (`accounts`). How a refusal is answered belongs in `http`; the share of a
 //! client in the hashing queue in `crypto`.
 
 mod accounts;
@@ -26,6 +26,10 @@ const PASSWORD_CHECKS: Policy = Policy::bucket("password-checks", 300, Duration:
 const SIGN_UPS: Policy = Policy::bucket("sign-ups", 200, Duration::from_mins(3));
 /// Uses of refresh tokens from one address. A session needs one in 15 minutes, and a page that is loaded another.
 const REFRESHES: Policy = Policy::bucket("refreshes", 1_200, Duration::from_mins(1));
+/// Sessions that one user opens: a logout ends each with an event, in a stream that every command to the user reads.
+const SESSIONS: Policy = Policy::bucket("sessions", 60, Duration::from_hours(1));
+/// Logins of one user without a session: each is an event, and so is the logout after it.
+const LOGINS: Policy = Policy::bucket("logins", 300, Duration::from_hours(1));
 /// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
 /// 100.
 const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
@@ -39,6 +43,8 @@ pub struct Limits {
     password_checks: TokenBuckets<ClientAddress>,
     sign_ups: TokenBuckets<ClientAddress>,
     refreshes: TokenBuckets<ClientAddress>,
+    sessions: TokenBuckets<UserId>,
+    logins: TokenBuckets<UserId>,
     webhook_registrations: TokenBuckets<UserId>,
     identity_changes: TokenBuckets<UserId>,
 }
@@ -54,6 +60,8 @@ impl Limits {
             password_checks: TokenBuckets::new(PASSWORD_CHECKS, clock.clone()),
             sign_ups: TokenBuckets::new(SIGN_UPS, clock.clone()),
             refreshes: TokenBuckets::new(REFRESHES, clock.clone()),
+            sessions: TokenBuckets::new(SESSIONS, clock.clone()),
+            logins: TokenBuckets::new(LOGINS, clock.clone()),
             webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
             identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
@@ -76,6 +84,16 @@ impl Limits {
     /// Permits one use of a refresh token.
     pub(crate) fn refresh(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
         self.take(&self.refreshes, client)
+    }
+
+    /// Permits one session of the user, who has just proved the password.
+    pub(crate) fn open_session(&self, user: UserId) -> Result<(), LimitExceeded> {
+        self.take(&self.sessions, user)
+    }
+
+    /// Permits one login of the user without a session.
+    pub(crate) fn log_in(&self, user: UserId) -> Result<(), LimitExceeded> {
+        self.take(&self.logins, user)
     }
 
     /// Permits one registration of a webhook.

@@ -1,5 +1,6 @@
 //! Sessions: opened by a login, renewed by refresh tokens, ended; and what each kind of end revokes.
 
+use aegis::config::LoginEventSetting;
 use domain::Role;
 use futures::future::join_all;
 use jiff::SignedDuration;
@@ -36,6 +37,8 @@ on_both_stores! {
     password_change_keeps_the_session_of_the_caller
     erasure_leaves_nothing_of_a_session
     sessions_of_a_user_are_bounded
+    logins_of_a_user_are_limited
+    concurrent_logouts_everywhere_are_one_event
     refreshes_are_limited_by_address
     fields_of_the_login_give_no_session_of_choice
     session_put_back_into_the_database_is_not_renewed
@@ -593,6 +596,64 @@ async fn sessions_of_a_user_are_bounded(store: Store) {
     assert_ended(&app, &second, "it was used longest ago").await;
     let listed = user_of(&ada, &newest).get("/users/me/sessions").send().await.expect(200).json();
     assert_eq!(listed["sessions"].as_array().unwrap().len(), 100);
+}
+
+/// Each login can end in an event of the user's stream, which nothing shortens.
+async fn logins_of_a_user_are_limited(store: Store) {
+    let app = TestApp::start_with(store, |settings| settings.login_events = LoginEventSetting::All).await;
+    app.clock.set("2026-11-22T08:00:00Z".parse().unwrap());
+    let (ada, bob) = (app.sign_up("ada").await, app.sign_up("bob").await);
+    for _ in 0..60 {
+        let session = open(&app, &ada.email).await;
+        user_of(&ada, &session).post("/auth/logout").send().await.expect(204);
+    }
+    let head = app.head().await;
+    let refused = log_in(&app, &ada.email, PASSWORD).await;
+    assert_eq!(refused.code(429), "rate_limited");
+    assert_eq!(refused.header("RateLimit-Policy"), "\"sessions\";q=60;w=3600");
+    assert_eq!((refused.retry_after(), app.head().await), (60, head), "no event");
+    log_in(&app, &ada.email, "not the password").await.expect(400);
+    open(&app, &bob.email).await;
+    app.clock.set("2026-11-22T08:01:00Z".parse().unwrap());
+    open(&app, &ada.email).await;
+    log_in(&app, &ada.email, PASSWORD).await.expect(429);
+    // Without a session.
+    app.clock.set("2026-11-22T09:00:00Z".parse().unwrap());
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = app.log_in(&bob.email, PASSWORD).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        accepted += 1;
+        // The limit of the address is another one.
+        let later = app.services().store.clock().now() + SignedDuration::from_millis(200);
+        app.clock.set(later);
+    };
+    assert_eq!(refused.header("RateLimit-Policy"), "\"logins\";q=300;w=3600");
+    assert!((300..=310).contains(&accepted), "{accepted}");
+}
+
+async fn concurrent_logouts_everywhere_are_one_event(store: Store) {
+    let app = TestApp::start(store).await;
+    let (ada, admin) = (app.sign_up("ada").await, app.admin().await);
+    for path in ["/auth/logout-all", "/auth/logout"] {
+        let token = app.log_in(&ada.email, PASSWORD).await.expect(200).json()["access_token"].clone();
+        let caller = ada.with_token(token.as_str().unwrap());
+        let before = events_of(&admin, &ada).await.len();
+        let requests = (0..8).map(|_| caller.post(path).send());
+        for answer in join_all(requests).await {
+            answer.expect(204);
+        }
+        let events = events_of(&admin, &ada).await;
+        let types: Vec<_> = events[before..].iter().map(|(event, _)| event.as_str()).collect();
+        assert_eq!(types, ["TokensRevoked"], "{path}");
+        app.me(token.as_str().unwrap()).await.expect(403);
+    }
+    // A later one has something to end again.
+    let session = open(&app, &ada.email).await;
+    user_of(&ada, &session).post("/auth/logout-all").send().await.expect(204);
+    assert_ended(&app, &session, "logged out everywhere").await;
 }
 
 async fn refreshes_are_limited_by_address(store: Store) {

@@ -293,7 +293,7 @@ pub(crate) fn command() -> impl Strategy<Value = UserCommand> {
         Just(change_password()),
         password_hash()
             .prop_map(|password_hash| { UserCommand::ChangePassword { confirmed: None, password_hash } }),
-        Just(UserCommand::RevokeTokens),
+        proptest::option::of(any::<u64>()).prop_map(|presented| UserCommand::RevokeTokens { presented }),
         revocation().prop_map(|(session, reason)| UserCommand::RevokeSession { session, reason }),
         Just(UserCommand::RequestEmailVerification),
         (0..12_u64).prop_map(|token_version| UserCommand::VerifyEmail { token_version }),

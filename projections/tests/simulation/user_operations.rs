@@ -47,7 +47,7 @@ impl Client {
             4 => UserCommand::RevokeRole { role: Role::Admin },
             5 => UserCommand::Erase { reason: ErasureReason::Request },
             6 => self.rename(),
-            8 => UserCommand::RevokeTokens,
+            8 => UserCommand::RevokeTokens { presented: None },
             7 => {
                 let password_hash = PasswordHash::new("$argon2id$… again".to_owned()).unwrap();
                 UserCommand::ChangePassword { confirmed: None, password_hash }

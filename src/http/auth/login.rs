@@ -124,12 +124,13 @@ impl LoginForm {
         min_position: Option<Position>,
     ) -> Result<TokenView, ApiError> {
         let issued = async {
-            let user = credentials::authenticate(app, client, &self.email, self.password).await?;
+            let Self { email, password, opens_session } = self;
+            let user = credentials::authenticate(app, client, &email, password, opens_session).await?;
             // Only now, as the answer depends on the head of the log.
             if let Some(position) = min_position {
                 app.services()?.user_rows.wait_for_position(position).await?;
             }
-            if self.opens_session {
+            if opens_session {
                 sessions::open(app, &client.login_client, &user).await
             } else {
                 TokenView::issue(app, user.id, user.version)

@@ -56,7 +56,8 @@ pub(crate) async fn log_out_everywhere(
         LogoutCaller::SessionEnded => return Err(ApiError::SessionEnded),
         LogoutCaller::LoggedOut => return Ok(logged_out(None)),
     };
-    Ok(logged_out(execute(&attempt, user.row.id, &UserCommand::RevokeTokens).await?))
+    let command = UserCommand::RevokeTokens { presented: Some(user.version) };
+    Ok(logged_out(execute(&attempt, user.row.id, &command).await?))
 }
 
 /// A refresh token or an access token to be revoked. `token_type_hint` is accepted and not needed.
@@ -122,7 +123,7 @@ async fn find(app: &App, token: &str) -> Result<Option<(UserId, UserCommand)>, A
 fn revocation(user: &CurrentUser, reason: RevocationReason) -> UserCommand {
     match user.session {
         Some(session) => UserCommand::RevokeSession { session, reason },
-        None => UserCommand::RevokeTokens,
+        None => UserCommand::RevokeTokens { presented: Some(user.version) },
     }
 }
 

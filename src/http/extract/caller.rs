@@ -32,6 +32,8 @@ pub(crate) struct CurrentUser {
     pub(crate) row: UserRow,
     /// The session that the token belongs to.
     pub(crate) session: Option<SessionId>,
+    /// The version of the user's stream at the issue of the token.
+    pub(crate) version: u64,
 }
 
 impl CurrentUser {
@@ -60,7 +62,7 @@ impl CurrentUser {
         {
             return Err(ApiError::SessionEnded);
         }
-        Ok(Self { row, session: access.session })
+        Ok(Self { row, session: access.session, version: access.version })
     }
 
     /// The caller with the roles that the log confirms. A row can be out of date without showing it, if an

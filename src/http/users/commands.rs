@@ -127,7 +127,7 @@ pub(crate) async fn revoke_sessions(
     UserPath(id): UserPath,
     Idempotent { attempt, body: NoBody }: Idempotent<NoBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    change_status(&attempt, &admin, id, &UserCommand::RevokeTokens).await
+    change_status(&attempt, &admin, id, &UserCommand::RevokeTokens { presented: None }).await
 }
 
 /// Deactivates, reactivates or unlocks a user; answers with the user.

@@ -78,7 +78,11 @@ pub enum UserCommand {
         password_hash: PasswordHash,
     },
     /// End every token and every session.
-    RevokeTokens,
+    RevokeTokens {
+        /// The version at issue of the token by which the user asks for it. If all tokens of that version were
+        /// revoked meanwhile, there is nothing left to end.
+        presented: Option<u64>,
+    },
     /// End one session, which is open.
     RevokeSession {
         /// The session.

@@ -83,7 +83,11 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             let password_hash = Erasable::Known(password_hash);
             Ok(is_new.then_some(UserEvent::PasswordChanged { password_hash }).into_iter().collect())
         }
-        (User::Present(_), UserCommand::RevokeTokens) => Ok(vec![UserEvent::TokensRevoked]),
+        (User::Present(account), UserCommand::RevokeTokens { presented })
+            if presented.is_none_or(|version| version >= account.tokens_revoked_at) =>
+        {
+            Ok(vec![UserEvent::TokensRevoked])
+        }
         (User::Present(_), UserCommand::RevokeSession { session, reason }) => {
             Ok(vec![UserEvent::SessionRevoked { session, reason }])
         }
@@ -115,6 +119,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             | UserCommand::Lock
             | UserCommand::Unlock
             | UserCommand::RehashPassword { .. }
+            | UserCommand::RevokeTokens { .. }
             | UserCommand::RequestEmailVerification
             | UserCommand::RequestPasswordReset,
         ) => Ok(vec![]),

@@ -55,8 +55,8 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
             account.is_email_verified = true;
             account.verification_tokens_after = account.version;
         }),
-        UserEvent::TokensRevoked
-        | UserEvent::SessionRevoked { .. }
+        UserEvent::TokensRevoked => changed(user, |account| account.tokens_revoked_at = account.version),
+        UserEvent::SessionRevoked { .. }
         | UserEvent::EmailVerificationRequested
         | UserEvent::PasswordResetRequested => changed(user, |_| ()),
         UserEvent::UserErased { reason: _ } => User::Erased,
@@ -79,6 +79,7 @@ fn opened(
         is_locked: false,
         is_email_verified: false,
         version: 1,
+        tokens_revoked_at: 0,
         verification_tokens_after: 0,
         reset_tokens_after: 0,
     }

@@ -75,7 +75,7 @@ proptest! {
         // Tokens, sessions and mails are no part of the state: each revocation and each request is recorded.
         prop_assume!(!matches!(
             command,
-            UserCommand::RevokeTokens
+            UserCommand::RevokeTokens { .. }
                 | UserCommand::RevokeSession { .. }
                 | UserCommand::RequestEmailVerification
                 | UserCommand::RequestPasswordReset

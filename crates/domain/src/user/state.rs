@@ -37,6 +37,9 @@ pub struct Account {
     pub is_email_verified: bool,
     /// The version of the stream: the number of its events.
     pub version: u64,
+    /// The version of the last event by which the user, or an administrator, ended every token and session; zero if
+    /// there was none.
+    pub tokens_revoked_at: u64,
     /// Mail tokens that verify the e-mail address are void up to this version.
     pub verification_tokens_after: u64,
     /// Mail tokens that set a password are void up to this version.

@@ -104,14 +104,31 @@ fn rehash_replaces_only_the_hash_that_was_verified() {
     assert_eq!(account.password_hash, Some(Erasable::Known(new_hash())));
 }
 
+/// Another request with the same token came first.
+#[test]
+fn token_that_was_revoked_meanwhile_revokes_nothing() {
+    let revoke = |version| UserCommand::RevokeTokens { presented: Some(version) };
+    let revoked = || UserEvent::TokensRevoked;
+    given(&[registered()]).when(revoke(1)).then(&[revoked()]);
+    given(&[registered(), revoked()]).when(revoke(1)).then_nothing_changes();
+    given(&[registered(), revoked(), DEACTIVATED]).when(revoke(1)).then_nothing_changes();
+    given(&[registered(), revoked()]).when(revoke(2)).then(&[revoked()]);
+    given(&[registered(), revoked()]).when(REVOKE_TOKENS).then(&[revoked()]);
+    // A change of the password keeps a session, which there is to end.
+    let changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(new_hash()) };
+    given(&[registered(), revoked(), changed]).when(revoke(2)).then(&[revoked()]);
+}
+
+const REVOKE_TOKENS: UserCommand = UserCommand::RevokeTokens { presented: None };
+
 #[test]
 fn revocations_are_recorded_for_users_who_exist() {
     let revoke = || UserCommand::RevokeSession { session: session(), reason: RevocationReason::Reuse };
     let revoked = UserEvent::SessionRevoked { session: session(), reason: RevocationReason::Reuse };
     assert!(!revoked.revokes_tokens(), "other sessions go on");
     given(&[registered(), DEACTIVATED]).when(revoke()).then(&[revoked]);
-    given(&[registered()]).when(UserCommand::RevokeTokens).then(&[UserEvent::TokensRevoked]);
-    for command in [revoke(), UserCommand::RevokeTokens] {
+    given(&[registered()]).when(REVOKE_TOKENS).then(&[UserEvent::TokensRevoked]);
+    for command in [revoke(), REVOKE_TOKENS] {
         given(&[]).when(command.clone()).then_it_is_refused(Rejection::Unknown);
         given(&[registered(), ERASED]).when(command).then_it_is_refused(Rejection::Erased);
     }

@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, Uri, header};
 use ipnet::IpNet;
+
+use crate::limits::ClientAddress;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -15,6 +18,11 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let Peer(peer) = extensions.get()?;
     Some(client(*peer, headers, proxies))
+}
+
+/// The client of a request, as limits count it.
+pub(super) fn limited(parts: &Parts, proxies: &[IpNet]) -> ClientAddress {
+    address(&parts.extensions, &parts.headers, proxies).map_or(ClientAddress::UNKNOWN, ClientAddress::of)
 }
 
 /// Whether the connection is the client's own, not that of a trusted proxy.

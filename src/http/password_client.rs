@@ -83,7 +83,7 @@ impl FromRequestParts<HttpState> for PasswordClient {
         let address = client::address(&parts.extensions, &parts.headers, proxies);
         let is_direct = client::is_direct(&parts.extensions, proxies);
         Ok(Self {
-            address: address.map_or(ClientAddress::UNKNOWN, ClientAddress::of),
+            address: client::limited(parts, proxies),
             connection: parts.extensions.get().cloned().filter(|_| is_direct),
             request_id: RequestId::of(&parts.extensions),
             login_client: LoginClient {

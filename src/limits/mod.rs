@@ -7,18 +7,22 @@ mod address;
 mod buckets;
 mod clock;
 mod policy;
+mod token_failures;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::UserId;
 use store::Env;
+use store::key_store::ClaimHash;
 
 pub(crate) use accounts::{AccountLimits, LoginAttempt};
 pub(crate) use address::ClientAddress;
 pub(crate) use buckets::TokenBuckets;
 pub(crate) use clock::LimitClock;
 pub(crate) use policy::{LimitExceeded, Policy};
+
+use token_failures::TokenFailures;
 
 /// Requests of one address that cost a password hash. An office behind one address does not reach it.
 const PASSWORD_CHECKS: Policy = Policy::bucket("password-checks", 300, Duration::from_mins(1));
@@ -45,6 +49,7 @@ pub struct Limits {
     refreshes: TokenBuckets<ClientAddress>,
     sessions: TokenBuckets<UserId>,
     logins: TokenBuckets<UserId>,
+    token_failures: TokenFailures,
     webhook_registrations: TokenBuckets<UserId>,
     identity_changes: TokenBuckets<UserId>,
 }
@@ -62,6 +67,7 @@ impl Limits {
             refreshes: TokenBuckets::new(REFRESHES, clock.clone()),
             sessions: TokenBuckets::new(SESSIONS, clock.clone()),
             logins: TokenBuckets::new(LOGINS, clock.clone()),
+            token_failures: TokenFailures::new(clock.clone()),
             webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
             identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
@@ -94,6 +100,22 @@ impl Limits {
     /// Permits one login of the user without a session.
     pub(crate) fn log_in(&self, user: UserId) -> Result<(), LimitExceeded> {
         self.take(&self.logins, user)
+    }
+
+    /// Permits the authentication of one machine token, given by a keyed hash.
+    pub(crate) fn authenticate_token(
+        &self,
+        client: ClientAddress,
+        token: &ClaimHash,
+    ) -> Result<(), LimitExceeded> {
+        if self.enabled { self.token_failures.admit(client, token) } else { Ok(()) }
+    }
+
+    /// Records whether a machine token was valid.
+    pub(crate) fn token_authenticated(&self, token: ClaimHash, is_valid: bool) {
+        if self.enabled {
+            self.token_failures.record(token, is_valid);
+        }
     }
 
     /// Permits one registration of a webhook.

@@ -25,6 +25,7 @@ on_both_stores! {
     events_of_a_token_without_the_role_are_found
     introspection_tells_what_a_token_is_worth
     introspection_accepts_basic_and_rejects_faults
+    void_machine_tokens_are_limited_by_address
     command_line_issues_lists_and_revokes_tokens
 }
 
@@ -283,6 +284,48 @@ async fn introspection_accepts_basic_and_rejects_faults(store: Store) {
     assert_eq!(nothing.expect(400).json()["error"], "invalid_request");
     admin.delete(&format!("/tokens/{}", service.id)).send().await.expect(204);
     ask(&service.token).await.expect(401);
+}
+
+async fn void_machine_tokens_are_limited_by_address(store: Store) {
+    let app = TestApp::start_with(store, |settings| {
+        settings.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    })
+    .await;
+    app.clock.set("2026-11-22T08:00:00Z".parse().unwrap());
+    let admin = app.admin().await;
+    let known = MachineToken::issue(&admin, &[Role::Operator]).await;
+    let revoked = MachineToken::issue(&admin, &[Role::Operator]).await;
+    let from = async |address: &str, token: &str| {
+        app.get("/projections").header("X-Forwarded-For", address).bearer(token).send().await
+    };
+    for token in [&known.token, &revoked.token] {
+        from("192.0.2.1", token).await.expect(200);
+    }
+    admin.delete(&format!("/tokens/{}", revoked.id)).send().await.expect(204);
+    // The two above were unknown too. What has not the form of a token costs nothing and is not counted.
+    for number in 2..600 {
+        let unknown = format!("aegis_{number:022}_{}", "x".repeat(32));
+        from("192.0.2.1", &unknown).await.expect(403);
+        from("192.0.2.1", &unknown[1..]).await.expect(403);
+        from("192.0.2.1", "aegis_x").await.expect(403);
+    }
+    let unknown = format!("aegis_{}_{}", "0".repeat(22), "x".repeat(32));
+    let refused = from("192.0.2.1", &unknown).await;
+    assert_eq!(refused.code(429), "rate_limited");
+    assert_eq!(refused.header("RateLimit-Policy"), "\"machine-tokens\";q=600;w=60");
+    assert_eq!(refused.retry_after(), 1);
+    let (rest, last) = known.token.split_at(known.token.len() - 1);
+    let with_another_secret = format!("{rest}{}", if last == "0" { "1" } else { "0" });
+    from("192.0.2.1", &with_another_secret).await.expect(429);
+    let basic = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("x:{unknown}"));
+    let introspection = app.post("/auth/introspect").header("Authorization", &format!("Basic {basic}"));
+    introspection.header("X-Forwarded-For", "192.0.2.1").form(&[("token", "x")]).send().await.expect(429);
+    from("192.0.2.1", &known.token).await.expect(200);
+    from("192.0.2.1", &admin.token).await.expect(200);
+    // Revoked: not known as valid any more.
+    from("192.0.2.1", &revoked.token).await.expect(403);
+    from("192.0.2.1", &revoked.token).await.expect(429);
+    from("192.0.2.2", &unknown).await.expect(403);
 }
 
 async fn command_line_issues_lists_and_revokes_tokens(store: Store) {

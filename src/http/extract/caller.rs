@@ -113,7 +113,7 @@ impl Caller {
             return Ok(Self::of_user(limit.read("the caller's roles", user.confirmed(app)).await?));
         }
         let known = async {
-            let token = machine_token(app, token).await?;
+            let token = machine_token_of_client(parts, app, token).await?;
             MinPosition::wait(&parts.headers, app.services()?).await?;
             record_use(state, parts, token.id);
             Ok(token)
@@ -158,6 +158,24 @@ fn record_use(state: &HttpState, parts: &Parts, token: TokenId) {
         return;
     }
     state.app.spawn(async move {
+/// As [`machine_token`], within the limit of the client.
+async fn machine_token_of_client(parts: &Parts, app: &App, presented: &str) -> Result<TokenState, ApiError> {
+    if MachineToken::parse(presented).is_none() {
+        // Nothing is read.
+        return Err(ApiError::InvalidToken);
+    }
+    let client = client::limited(parts, &app.settings.http.trusted_proxies);
+    let hash = app.services()?.store.keyed_hash("presented-machine-token", &[presented.as_bytes()]);
+    app.limits.authenticate_token(client, &hash)?;
+    let token = machine_token(app, presented).await;
+    match &token {
+        Ok(_) => app.limits.token_authenticated(hash, true),
+        Err(error) if error.is_void_token() => app.limits.token_authenticated(hash, false),
+        Err(_) => {}
+    }
+    token
+}
+
         let Ok(services) = app.services() else { return };
         if let Err(error) = services.tokens.record_use(request_id.as_str(), token).await {
             tracing::warn!(%token, %error, "use of a machine token not recorded");
@@ -169,7 +187,7 @@ impl CurrentUser {
     async fn authenticate(parts: &Parts, state: &HttpState) -> Result<Self, ApiError> {
         let (app, token) = (&state.app, bearer(&parts.headers)?);
         if MachineToken::is_claimed(token) {
-            let known = machine_token(app, token);
+            let known = machine_token_of_client(parts, app, token);
             TimeLimit::of(&parts.extensions).read("the caller", known).await?;
             return Err(ApiError::UserRequired);
         }
@@ -278,14 +296,12 @@ impl FromRequestParts<HttpState> for Introspector {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, ApiError> {
-        let caller = match basic_password(&parts.headers) {
-            Some(password) if MachineToken::is_claimed(&password) => {
-                let known = Caller::from_token(&state.app, &password);
+        let password = basic_password(&parts.headers);
+        let caller = match &password {
+            Some(password) if MachineToken::is_claimed(password) => {
+                let known = machine_token_of_client(parts, &state.app, password);
                 let known = TimeLimit::of(&parts.extensions).read("the caller", known).await;
-                if let Ok(Caller { principal: Principal::Token(token), .. }) = &known {
-                    record_use(state, parts, *token);
-                }
-                known
+                known.inspect(|token| record_use(state, parts, token.id)).map(Caller::of_token)
             }
             Some(_) => Err(ApiError::NotAuthenticated),
             None => Caller::authenticate(parts, state).await,

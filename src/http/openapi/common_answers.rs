@@ -64,6 +64,7 @@ const BY_FEATURE: [(&[Feature], &[Answer]); 5] = [
             ("401", "not_authenticated", "no bearer token"),
             ("403", "invalid_token", "the token is not valid; also `inactive_user` and `token_revoked`"),
             ("404", "not_found", "the user of the token does not exist"),
+            ("429", "rate_limited", "too many machine tokens from this address were not valid"),
         ],
     ),
     (
@@ -102,6 +103,12 @@ const BY_FEATURE: [(&[Feature], &[Answer]); 5] = [
 /// Adds the common answers, and the body and the headers of all answers.
 pub(super) fn add_common_answers(operation: &mut Operation, features: &[Feature]) {
     let responses = &mut operation.responses.responses;
+    // Before the limit that all operations with a token have: it is none of the hashing queue.
+    let is_limit = |response: &RefOr<Response>| match response {
+        RefOr::T(Response { description, .. }) => description.contains("`rate_limited`"),
+        RefOr::Ref(_) => false,
+    };
+    let is_limited = responses.get("429").is_some_and(is_limit);
     let has = |any: &[Feature]| any.iter().any(|feature| features.contains(feature));
     let by_feature = BY_FEATURE.iter().filter(|(any, _)| has(any)).flat_map(|(_, answers)| *answers);
     for (status, code, meaning) in by_feature.chain(&OF_ALL) {
@@ -112,11 +119,6 @@ pub(super) fn add_common_answers(operation: &mut Operation, features: &[Feature]
             description.extend([separator, "`", code, "`: ", meaning]);
         }
     }
-    let is_limit = |response: &RefOr<Response>| match response {
-        RefOr::T(Response { description, .. }) => description.contains("`rate_limited`"),
-        RefOr::Ref(_) => false,
-    };
-    let is_limited = responses.get("429").is_some_and(is_limit);
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         add_error_body(status, response, has(&[Feature::Key]));

@@ -102,7 +102,7 @@ fn operations_describe_what_all_of_their_kind_answer() {
     for (name, operation) in operations(&document) {
         let mut expected = vec!["500", "503"];
         if operation["responses"]["401"].is_object() {
-            expected.extend(["403", "404", "422"]);
+            expected.extend(["403", "404", "422", "429"]);
             let security = operation["security"].as_array().unwrap();
             let is_optional = security.contains(&json!({}));
             assert!(has_parameter(operation, "Aegis-Min-Position") != is_optional, "{name}");

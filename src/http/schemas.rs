@@ -64,8 +64,8 @@ macro_rules! schemas {
 schemas! {
     ErrorBody<'_, str> = "ApiError", "An error answer.", [], {
         required("detail", string("A message for people.")),
-        optional("error", string("Failed logins only: the error code of RFC 6749.")),
-        optional("error_description", string("Failed logins only.")),
+        optional("error", string("At endpoints of OAuth only: the error code of RFC 6749.")),
+        optional("error_description", string("At endpoints of OAuth only.")),
         required("code", string("A stable code for programs.").examples(["email_taken"])),
         required("request_id", string("The id in the header `X-Request-Id` and in the logs.")),
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use store::{Append, Clock, ExpectedVersion, StreamId, StreamWrite};
 
 use crate::support::{
-    Deployment, MASTER_KEY, MachineToken, Store, TestApp, User, captured_logs, contains_text, dump,
+    Deployment, MASTER_KEY, MachineToken, Response, Store, TestApp, User, captured_logs, contains_text, dump,
     on_both_stores,
 };
 
@@ -277,13 +277,26 @@ async fn introspection_accepts_basic_and_rejects_faults(store: Store) {
     };
     assert_eq!(ask(&service.token).await.expect(200).json(), json!({"active": false}));
     ask(&operator.token).await.expect(403);
+    let refused = |answer: &Response, challenge: &str| {
+        let body = answer.error_body(401);
+        assert_eq!((&body["code"], &body["error"]), (&json!("not_authenticated"), &json!("invalid_client")));
+        assert_eq!(body["error_description"], body["detail"]);
+        assert_eq!(answer.header("WWW-Authenticate"), challenge);
+    };
+    let basic = "Basic realm=\"aegis\", charset=\"UTF-8\"";
     for wrong in ["", "password", &admin.token, &service.token.replace('_', "")] {
-        ask(wrong).await.expect(401);
+        refused(&ask(wrong).await, basic);
+    }
+    let form = [("token", "a.b.c")];
+    refused(&app.post("/auth/introspect").form(&form).send().await, "Bearer");
+    for void in ["a.b.c", &format!("aegis_{}_{}", "0".repeat(22), "x".repeat(32))] {
+        let answer = app.post("/auth/introspect").bearer(void).form(&form).send().await;
+        refused(&answer, "Bearer error=\"invalid_token\"");
     }
     let nothing = app.post("/auth/introspect").bearer(&service.token).form(&[("x", "y")]).send().await;
     assert_eq!(nothing.expect(400).json()["error"], "invalid_request");
     admin.delete(&format!("/tokens/{}", service.id)).send().await.expect(204);
-    ask(&service.token).await.expect(401);
+    refused(&ask(&service.token).await, basic);
 }
 
 async fn void_machine_tokens_are_limited_by_address(store: Store) {

@@ -29,6 +29,8 @@ const READERS_RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum ApiError {
     /// No bearer token.
     NotAuthenticated,
+    /// A client of an endpoint of OAuth is not authenticated (RFC 6749 §5.2).
+    InvalidClient(Challenge),
     /// The token is malformed, expired or wrongly signed.
     InvalidToken,
     /// The token of a link in a mail is not one, of another purpose, expired, used or void.
@@ -131,14 +133,34 @@ pub(crate) enum ApiError {
     Other(StatusCode),
 }
 
+/// How a client is asked to authenticate: by the scheme that it used.
+#[derive(Clone, Copy)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum Challenge {
+    Basic,
+    Bearer,
+    /// A bearer token was presented, and is not valid (RFC 6750 §3).
+    BearerInvalid,
+}
+
+impl Challenge {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic => "Basic realm=\"aegis\", charset=\"UTF-8\"",
+            Self::Bearer => "Bearer",
+            Self::BearerInvalid => "Bearer error=\"invalid_token\"",
+        }
+    }
+}
+
 /// An error answer; `detail` is a message or, with code `validation_error`, one entry per error.
 #[derive(Serialize)]
 pub(crate) struct ErrorBody<'a, D: ?Sized> {
     detail: &'a D,
-    /// Failed logins only: the error code of RFC 6749.
+    /// At endpoints of OAuth only: the error code of RFC 6749.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
-    /// Failed logins only.
+    /// At endpoints of OAuth only.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<&'a str>,
     code: &'static str,
@@ -194,6 +216,7 @@ impl ApiError {
             Self::InvalidCredentials | Self::InactiveLogin | Self::InvalidGrant => {
                 (Some("invalid_grant"), Some(message))
             }
+            Self::InvalidClient(_) => (Some("invalid_client"), Some(message)),
             Self::OAuth { error, detail } => (Some(*error), Some(&**detail)),
             Self::InvalidForm { error, .. } => (Some(*error), Some(message)),
             _ => (None, None),
@@ -248,7 +271,7 @@ impl ApiError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated"),
+            Self::NotAuthenticated | Self::InvalidClient(_) => (S::UNAUTHORIZED, "not_authenticated"),
             Self::InvalidToken => (S::FORBIDDEN, "invalid_token"),
             // Not 403, on which front ends log out.
             Self::InvalidMailToken => (S::BAD_REQUEST, "invalid_token"),
@@ -303,7 +326,7 @@ impl ApiError {
     /// The message. Clients of the FastAPI service may compare those that it sent too.
     fn message(&self) -> &'static str {
         match self {
-            Self::NotAuthenticated => "Not authenticated",
+            Self::NotAuthenticated | Self::InvalidClient(_) => "Not authenticated",
             Self::InvalidMailToken => {
                 "The link is not valid any more: it was used, has expired, or the account has changed"
             }
@@ -380,8 +403,13 @@ impl IntoResponse for ApiError {
         let (status, _) = self.status_and_code();
         let mut response = status.into_response();
         let headers = response.headers_mut();
-        if matches!(self, Self::NotAuthenticated) {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = match self {
+            Self::NotAuthenticated => Some(Challenge::Bearer),
+            Self::InvalidClient(challenge) => Some(challenge),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge.as_str()));
         }
         let is_temporary = !matches!(self, Self::RowTampered(_));
         if is_temporary && matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {

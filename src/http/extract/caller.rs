@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::cloud_event::Disclosure;
 use crate::command::{Authentication, MachineToken, TokenState};
 use crate::crypto::VerifiedToken;
-use crate::http::api_error::ApiError;
+use crate::http::api_error::{ApiError, Challenge};
 use crate::http::client;
 use crate::http::request_id::RequestId;
 use crate::http::sessions;
@@ -306,8 +306,16 @@ impl FromRequestParts<HttpState> for Introspector {
             Some(_) => Err(ApiError::NotAuthenticated),
             None => Caller::authenticate(parts, state).await,
         };
-        let caller =
-            caller.map_err(|error| if error.is_void_token() { ApiError::NotAuthenticated } else { error })?;
+        let caller = caller.map_err(|error| match error {
+            ApiError::NotAuthenticated if password.is_none() => ApiError::InvalidClient(Challenge::Bearer),
+            error if error.is_void_token() && password.is_none() => {
+                ApiError::InvalidClient(Challenge::BearerInvalid)
+            }
+            error if error.is_void_token() || matches!(error, ApiError::NotAuthenticated) => {
+                ApiError::InvalidClient(Challenge::Basic)
+            }
+            error => error,
+        })?;
         if !caller.has(Role::Admin) && !caller.has(Role::Service) {
             return Err(ApiError::Forbidden);
         }

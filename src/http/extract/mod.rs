@@ -52,7 +52,7 @@ document_extractors! {
     Auditor: "401" "" "403" "`forbidden`: neither administrator nor auditor";
     Operator: "401" "" "403" "`forbidden`: neither operator nor administrator";
     WebhookOwner: "401" "" "403" "`forbidden`: neither subscriber nor administrator";
-    Introspector: "401" "`not_authenticated`: no valid token of the client" "403" "`forbidden`: neither the role `service` nor an administrator";
+    Introspector: "401" "`not_authenticated`, with `error` `invalid_client`: no valid token of the client" "403" "`forbidden`: neither the role `service` nor an administrator";
     StatsReader: "401" "" "403" "`forbidden`: neither administrator, operator nor auditor";
     EventReader: "401" "" "403" "`forbidden`: no role that may read events";
     DocumentedQuery: "422" "Unknown query parameters";

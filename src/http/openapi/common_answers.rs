@@ -200,6 +200,10 @@ fn shared_headers() -> [(&'static str, Header); 8] {
             string("A list."),
         ),
         header("RateLimit-Policy", "The quota of that limit.", string("A list.")),
-        header("WWW-Authenticate", "How to authenticate.", string("Always `Bearer`.")),
+        header(
+            "WWW-Authenticate",
+            "How to authenticate.",
+            string("A challenge of the scheme `Bearer` or `Basic`."),
+        ),
     ]
 }

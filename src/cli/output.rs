@@ -25,6 +25,10 @@ impl Output {
         Ok(writeln!(self.0, "{text}")?)
     }
 
+    pub(super) fn text(&mut self, text: &str) -> CliResult {
+        Ok(write!(self.0, "{text}")?)
+    }
+
     /// Prints a JSON object on one line.
     pub(super) fn json(&mut self, object: &impl Serialize) -> CliResult {
         let text = serde_json::to_string(object)?;

@@ -22,8 +22,8 @@ use crate::cloud_event::CloudEvent;
 use crate::command::TokenStatus;
 use crate::query::projections::{ProjectionStatus, VersionStatus};
 use crate::query::{
-    DayStats, FieldChange, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats, StoredPassword,
-    UserAction, UserAt, UserChange,
+    DayStats, FieldChange, HeldSession, LoginPage, LoginRecord, OwnedWebhook, PersonalRecord, Stats,
+    StoredPassword, UserAction, UserAt, UserChange,
 };
 use crate::webhooks::{FailingDelivery, WebhookStatus};
 
@@ -183,7 +183,7 @@ schemas! {
         required("erased", boolean("Always true.")),
     }
     PersonalRecord = "PersonalRecord", "All data stored about one person.",
-        [UserAt, StoredPassword, UserChange, UserAction, LoginRecord, OwnedWebhook], {
+        [UserAt, StoredPassword, UserChange, UserAction, LoginRecord, HeldSession, OwnedWebhook], {
         required("exported_at", time("When the export was created: RFC 3339, UTC.")),
         required("position", integer("The export covers the log up to this position.")),
         required("account", nullable_reference("ShownUser", "The account; null if it is erased.")),
@@ -194,6 +194,8 @@ schemas! {
              kind:\n`administrator`, `token`, `operator` or `system`.")),
         required("acts", list("Act", "What the person did to other accounts or to the service.")),
         required("logins", list("LoginRecord", "The person's logins, oldest first.")),
+        required("sessions", list("HeldSession",
+            "The person's open sessions at the time of the export, the last used one first.")),
         required("webhooks", list("HeldWebhook", "The person's webhooks.")),
     }
     LoginPage = "LoginPage", "A page of the logins of a user.", [LoginRecord], {
@@ -228,6 +230,14 @@ schemas! {
         required("at", time("When: RFC 3339, UTC.")),
         required("type", string("The type of the event.").examples(["UserDeactivated"])),
         required("request_id", string("The id of the request that caused the event, as in the logs.")),
+    }
+    HeldSession = "HeldSession", "An open session of the person.", [], {
+        required("id", string("A UUID.")),
+        required("created_at", time("When the person logged in: RFC 3339, UTC.")),
+        required("last_used_at", time("When its tokens were last renewed: RFC 3339, UTC.")),
+        required("expires_at", time("When it ends unless it is refreshed: RFC 3339, UTC.")),
+        required("address", nullable(string("The address that the person logged in from; null if unknown."))),
+        required("user_agent", nullable(string("What the client called itself; null if unknown."))),
     }
     OwnedWebhook = "HeldWebhook", "A webhook of the person.", [], {
         required("id", string("A UUID.")),

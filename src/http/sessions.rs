@@ -17,6 +17,7 @@ use super::request_id::RequestId;
 use super::token_view::TokenView;
 use crate::app::{App, Services};
 use crate::command::{CommandContext, CommandError};
+use crate::query::SessionOwner;
 
 /// How long a refresh token that was used up is answered with the same successor: the answer may have been lost, or
 /// two tabs of a browser may have presented it at once.
@@ -120,7 +121,7 @@ pub(crate) async fn find_renewable(
     let Some(session) = services.sessions.find(id).await? else { return Ok(None) };
     let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(None) };
     let Some(row) = services.user_rows.by_id(user).await? else { return Ok(None) };
-    if !is_open(services, &session, &row) {
+    if !SessionOwner::from(&row).has_open(&session, &services.store) {
         return Ok(None);
     }
     if is_revoked(services, &session).await? {
@@ -128,26 +129,6 @@ pub(crate) async fn find_renewable(
         return Ok(None);
     }
     Ok(Some((session, row)))
-}
-
-/// The session of an access token, if it is open and belongs to the user.
-pub(crate) async fn find_open(
-    services: &Services,
-    id: SessionId,
-    row: &UserRow,
-) -> Result<Option<Session>, ApiError> {
-    let session = services.sessions.find(id.as_uuid()).await?;
-    Ok(session.filter(|session| is_open(services, session, row)))
-}
-
-/// Whether a session that exists belongs to the user and may be used. One that was opened while the tokens of the
-/// user were revoked may have outlived the revocation.
-pub(crate) fn is_open(services: &Services, session: &Session, row: &UserRow) -> bool {
-    row.is_active
-        && session.stream.as_str() == row.id.stream()
-        && session.version >= row.tokens_from
-        && session.epoch == services.store.identity().epoch
-        && session.expires_at > services.store.clock().now()
 }
 
 /// Whether the log says that a session has ended although it exists: its record, which is authentic, was put back into

@@ -3,7 +3,7 @@
 use domain::{Erasable, LoginClient, LoginEvent, LoginFailure, UserAgent, UserId};
 use serde::Serialize;
 use store::canonical::rfc3339;
-use store::{Corruption, EventStore, StoreError, StoredEvent, StreamId};
+use store::{Corruption, EventStore, PersonalData, StoreError, StoredEvent, StreamId};
 
 #[derive(Clone)]
 pub struct LoginQueries {
@@ -44,6 +44,13 @@ pub struct LoginPage {
     pub next: Option<u64>,
 }
 
+/// Logins of a user, oldest first.
+pub(super) struct OldestLogins {
+    pub(super) logins: Vec<LoginRecord>,
+    /// Whether the user was erased.
+    pub(super) is_erased: bool,
+}
+
 impl LoginQueries {
     pub(crate) fn new(store: EventStore) -> Self {
         Self { store }
@@ -69,9 +76,17 @@ impl LoginQueries {
         Ok(Some(LoginPage { logins, next }))
     }
 
-    /// All logins of a user, oldest first.
-    pub(super) async fn all(&self, id: UserId) -> Result<Vec<LoginRecord>, StoreError> {
-        self.store.read_stream(&stream(id)?).await?.iter().map(LoginRecord::of).collect()
+    /// The oldest logins of a user with numbers above `after`, at most `limit`.
+    pub(super) async fn page_after(
+        &self,
+        id: UserId,
+        after: u64,
+        limit: usize,
+    ) -> Result<OldestLogins, StoreError> {
+        let events = self.store.read_stream_page(&stream(id)?, after, limit).await?;
+        let logins = events.iter().map(LoginRecord::of).collect::<Result<_, _>>()?;
+        let is_erased = events.iter().any(|event| matches!(event.personal, PersonalData::Erased));
+        Ok(OldestLogins { logins, is_erased })
     }
 }
 

@@ -4,6 +4,7 @@
 mod history;
 mod logins;
 pub mod projections;
+mod sessions;
 mod stats;
 mod time;
 mod user_search;
@@ -11,10 +12,12 @@ mod users;
 mod webhooks;
 
 pub use history::{
-    AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalRecord, ReplayedUser,
-    StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
+    AsOf, FieldChange, HistoryQueries, OwnedWebhook, ParseAsOfError, PersonalExport, PersonalRecord,
+    ReplayedUser, StoredPassword, UserAction, UserAt, UserChange, UserChangeKind, UserDifference,
 };
 pub use logins::{LoginPage, LoginQueries, LoginRecord};
+pub use sessions::HeldSession;
+pub(crate) use sessions::SessionOwner;
 pub use stats::{DayStats, Stats, StatsQueries};
 pub(crate) use time::parse_time;
 pub use user_search::{InvalidCursor, SearchCursor, UserPage, UserSearch};
@@ -47,6 +50,9 @@ pub enum QueryError {
     /// The log has not reached the requested position.
     #[error("position {wanted} is beyond the head of the log, which is at {head}")]
     BeyondHead { wanted: Position, head: Position },
+    /// What was read first is destroyed, so the rest does not belong to it.
+    #[error("the user was erased while the export of their data was read; it is incomplete")]
+    ErasedMeanwhile,
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -176,7 +176,7 @@ impl DeliveryContext {
 fn into_store_error(error: QueryError) -> StoreError {
     match error {
         QueryError::Store(error) => error,
-        QueryError::Behind { .. } | QueryError::BeyondHead { .. } => {
+        QueryError::Behind { .. } | QueryError::BeyondHead { .. } | QueryError::ErasedMeanwhile => {
             StoreError::Unavailable { what: error.to_string(), source: None }
         }
     }

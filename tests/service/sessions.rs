@@ -11,9 +11,8 @@ use testkit::service::Client;
 use testkit::{FailPoint, FailPointMode, MongodServer};
 
 use crate::support::{
-    PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, dump, eventually,
-    on_both_stores,
-    on_one_store, sign_token,
+    Deployment, MASTER_KEY, PASSWORD, Response, Store, TestApp, User, captured_logs, contains_text, dump,
+    eventually, on_both_stores, on_one_store, sign_token,
 };
 
 on_both_stores! {
@@ -36,6 +35,7 @@ on_both_stores! {
     every_cause_of_revocation_is_exact
     password_change_keeps_the_session_of_the_caller
     erasure_leaves_nothing_of_a_session
+    open_sessions_are_exported
     sessions_of_a_user_are_bounded
     logins_of_a_user_are_limited
     concurrent_logouts_everywhere_are_one_event
@@ -580,6 +580,43 @@ async fn erasure_leaves_nothing_of_a_session(store: Store) {
     assert_ended(&app, &tokens, "erased").await;
     assert!(app.services().sessions.of(&stream(&user)).await.unwrap().is_empty());
     assert!(!captured_logs().contains("Zyxagent"));
+}
+
+async fn open_sessions_are_exported(store: Store) {
+    let app = TestApp::start(store.clone()).await;
+    let (admin, ada) = (app.admin().await, app.sign_up("ada").await);
+    let export = async |caller: &User| {
+        let answer = caller.get("/users/me/export").send().await.expect(200);
+        assert_eq!(answer.header("Content-Type"), "application/json");
+        answer.json()["sessions"].clone()
+    };
+    assert_eq!(export(&ada).await, json!([]));
+    open(&app, &admin.email).await;
+    let form = [
+        ("grant_type", "password"),
+        ("username", &*ada.email),
+        ("password", PASSWORD),
+        ("scope", "offline_access"),
+    ];
+    let kept = app.post("/auth/token").header("User-Agent", "Ada's tablet").form(&form).send().await;
+    let kept = refreshed(&app, &Tokens::of(&kept.expect(200).json())).await;
+    let ended = open(&app, &ada.email).await;
+    user_of(&ada, &ended).post("/auth/logout").send().await.expect(204);
+    let mut listed = ada.get("/users/me/sessions").send().await.expect(200).json()["sessions"].clone();
+    listed[0].as_object_mut().unwrap().remove("current");
+    assert_eq!(listed[0]["user_agent"], "Ada's tablet");
+    assert_eq!(export(&ada).await, listed);
+    user_of(&ada, &kept).post("/auth/logout-all").send().await.expect(204);
+    let ada = ada.with_token(&app.token_of(&ada.email).await);
+    assert_eq!(export(&ada).await, json!([]));
+    open(&app, &ada.email).await;
+    assert_eq!(export(&ada).await.as_array().unwrap().len(), 1);
+    ada.delete("/users/me").json(&json!({"password": PASSWORD})).send().await.expect(204);
+    app.stopped().await;
+    let deployment = Deployment::of(store).with("AEGIS_MASTER_KEY", MASTER_KEY);
+    let record: Value =
+        serde_json::from_str(&deployment.run_ok(&["users", "export", &ada.id]).await.stdout).unwrap();
+    assert_eq!((&record["account"], &record["sessions"]), (&json!(null), &json!([])));
 }
 
 async fn sessions_of_a_user_are_bounded(store: Store) {

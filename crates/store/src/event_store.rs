@@ -349,12 +349,23 @@ impl EventStore {
                 break;
             }
         }
-        if let Some((want, event)) = (1..).zip(&events).find(|(want, event)| *want != event.version) {
-            let found = event.version;
-            let stream = stream.clone();
-            return Err(Corruption::StreamVersionGap { stream, expected: want, found }.into());
-        }
+        check_versions(stream, 0, &events)?;
         Ok(events)
+    }
+
+    /// The events of a stream with versions above `after`, at most `limit`, ascending, with personal data decrypted.
+    ///
+    /// # Errors
+    /// As [`EventStore::read_stream`].
+    pub async fn read_stream_page(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let events = self.backend.stream(stream, after, limit).await?;
+        check_versions(stream, after, &events)?;
+        self.unseal(events).await
     }
 
     /// The last events of a stream, newest first, with personal data decrypted: at most `limit`, only versions
@@ -523,6 +534,18 @@ impl EventStore {
         if let Some(task) = self.task.lock().await.take() {
             // Fails only if the task panicked; then no appends are left.
             drop(task.await);
+        }
+    }
+}
+
+/// Versions have no gaps, so a missing one means that an event was lost or removed.
+fn check_versions(stream: &StreamId, after: u64, events: &[Envelope]) -> Result<(), StoreError> {
+    let expected = after.saturating_add(1)..;
+    match expected.zip(events).find(|(expected, event)| *expected != event.version) {
+        None => Ok(()),
+        Some((expected, event)) => {
+            Err(Corruption::StreamVersionGap { stream: stream.clone(), expected, found: event.version }
+                .into())
         }
     }
 }

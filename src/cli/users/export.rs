@@ -1,5 +1,9 @@
 //! `aegis users export`: all data of one user, or all users in a form that `aegis users import` reads.
 
+use std::pin::pin;
+
+use futures::TryStreamExt;
+
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::session::Session;
@@ -37,9 +41,12 @@ pub(super) async fn run(arguments: &Arguments, session: &Session, out: &mut Outp
 
 async fn personal_data(user: &str, session: &Session, out: &mut Output) -> CliResult {
     let id = session.user_id(user).await?;
-    let record = session.services.history.record(id, session.env.now()).await?;
-    let record = record.ok_or_else(|| CliError::UserNotFound(user.to_owned()))?;
-    out.line(&serde_json::to_string_pretty(&record)?)?;
+    let export = session.services.history.export(id, session.env.now()).await?;
+    let export = export.ok_or_else(|| CliError::UserNotFound(user.to_owned()))?;
+    let mut parts = pin!(export.into_json());
+    while let Some(part) = parts.try_next().await? {
+        out.text(&part)?;
+    }
     out.flush()
 }
 

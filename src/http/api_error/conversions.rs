@@ -115,6 +115,7 @@ impl From<QueryError> for ApiError {
             QueryError::BeyondHead { wanted, head } => {
                 Self::beyond_head(Loc::Header("aegis-min-position"), wanted, head)
             }
+            QueryError::ErasedMeanwhile => Self::UserNotFound,
             QueryError::Store(error) => error.into(),
         }
     }

@@ -22,9 +22,9 @@ use crate::crypto::VerifiedToken;
 use crate::http::api_error::{ApiError, Challenge};
 use crate::http::client;
 use crate::http::request_id::RequestId;
-use crate::http::sessions;
 use crate::http::state::HttpState;
 use crate::http::time_limit::TimeLimit;
+use crate::query::SessionOwner;
 use crate::webhooks;
 
 /// An active user, authenticated by a token that is not revoked.
@@ -46,7 +46,15 @@ impl CurrentUser {
         if !access.is_of_epoch(services.store.identity().epoch) {
             return Err(ApiError::InvalidToken);
         }
-        let row = services.user_rows.by_id(access.user).await?.ok_or(ApiError::UserNotFound)?;
+        let session = async {
+            match access.session {
+                Some(id) => Ok(services.sessions.find(id.as_uuid()).await?),
+                None => Ok::<_, ApiError>(None),
+            }
+        };
+        let row = async { Ok(services.user_rows.by_id(access.user).await?) };
+        let (row, session) = tokio::try_join!(row, session)?;
+        let row = row.ok_or(ApiError::UserNotFound)?;
         if !row.is_active {
             return Err(ApiError::InactiveUser);
         }
@@ -57,9 +65,8 @@ impl CurrentUser {
         if access.version > row.version {
             return Err(ApiError::InvalidToken);
         }
-        if let Some(session) = access.session
-            && sessions::find_open(services, session, &row).await?.is_none()
-        {
+        let is_open = |session| SessionOwner::from(&row).has_open(&session, &services.store);
+        if access.session.is_some() && !session.is_some_and(is_open) {
             return Err(ApiError::SessionEnded);
         }
         Ok(Self { row, session: access.session, version: access.version })
@@ -151,13 +158,6 @@ async fn machine_token(app: &App, presented: &str) -> Result<TokenState, ApiErro
     }
 }
 
-/// Records the day of the use, which the answer does not depend on.
-fn record_use(state: &HttpState, parts: &Parts, token: TokenId) {
-    let (app, request_id) = (state.app.clone(), RequestId::of(&parts.extensions));
-    if app.services().is_ok_and(|services| services.tokens.is_use_recorded(token)) {
-        return;
-    }
-    state.app.spawn(async move {
 /// As [`machine_token`], within the limit of the client.
 async fn machine_token_of_client(parts: &Parts, app: &App, presented: &str) -> Result<TokenState, ApiError> {
     if MachineToken::parse(presented).is_none() {
@@ -176,6 +176,13 @@ async fn machine_token_of_client(parts: &Parts, app: &App, presented: &str) -> R
     token
 }
 
+/// Records the day of the use, which the answer does not depend on.
+fn record_use(state: &HttpState, parts: &Parts, token: TokenId) {
+    let (app, request_id) = (state.app.clone(), RequestId::of(&parts.extensions));
+    if app.services().is_ok_and(|services| services.tokens.is_use_recorded(token)) {
+        return;
+    }
+    state.app.spawn(async move {
         let Ok(services) = app.services() else { return };
         if let Err(error) = services.tokens.record_use(request_id.as_str(), token).await {
             tracing::warn!(%token, %error, "use of a machine token not recorded");

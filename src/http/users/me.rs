@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_DISPOSITION;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use domain::{ErasureReason, UserCommand};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use utoipa::ToSchema;
 
 use super::commands::execute;
@@ -23,7 +25,7 @@ use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPo
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
 use crate::http::password_client::PasswordClient;
-use crate::query::PersonalRecord;
+use crate::query::{PersonalRecord, QueryError};
 
 /// Shows the caller's account.
 #[utoipa::path(
@@ -122,8 +124,10 @@ async fn execute_confirmed(
 }
 
 const ATTACHMENT: &str = "attachment; filename=\"my-data.json\"";
+const JSON: &str = "application/json";
 
-/// Exports all data stored about the caller: the account, its events, the caller's actions and webhooks.
+/// Exports all data stored about the caller: the account, its events, open sessions, webhooks, logins, and the caller's
+/// actions.
 #[utoipa::path(
     get, path = "/users/me/export",
     responses(
@@ -137,6 +141,13 @@ pub(crate) async fn export_me(
     State(app): State<Arc<App>>,
     user: CurrentUser,
 ) -> Result<impl IntoResponse, ApiError> {
-    let record = app.services()?.history.record(user.row.id, app.env.now()).await?;
-    Ok(([(CONTENT_DISPOSITION, ATTACHMENT)], Json(record.ok_or(ApiError::UserNotFound)?)))
+    let export = app.services()?.history.export(user.row.id, app.env.now()).await?;
+    let mut parts = Box::pin(export.ok_or(ApiError::UserNotFound)?.into_json());
+    // Before the answer begins, so that an error of an export in one part has a status of its own.
+    let first = parts.try_next().await?.unwrap_or_default();
+    let second = parts.try_next().await?.unwrap_or_default();
+    let broken_off = |error: &QueryError| tracing::warn!(%error, "export of personal data broken off");
+    let rest = parts.inspect_err(broken_off);
+    let body = Body::from_stream(stream::iter([Ok(first), Ok(second)]).chain(rest));
+    Ok(([(CONTENT_DISPOSITION, ATTACHMENT), (CONTENT_TYPE, JSON)], body))
 }

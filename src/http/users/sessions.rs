@@ -19,7 +19,7 @@ use crate::http::conditional::IfMatch;
 use crate::http::extract::{CurrentUser, NoBody, SessionPath};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::http::sessions;
+use crate::query::SessionOwner;
 
 /// A session, as shown to its user.
 #[derive(Serialize, ToSchema)]
@@ -69,7 +69,8 @@ pub(crate) async fn my_sessions(
     let services = app.services()?;
     let stream = StreamId::new(user.row.id.stream()).map_err(|error| ApiError::internal(&error))?;
     let open = services.sessions.of(&stream).await?.into_iter();
-    let open = open.filter(|session| sessions::is_open(services, session, &user.row));
+    let owner = SessionOwner::from(&user.row);
+    let open = open.filter(|session| owner.has_open(session, &services.store));
     Ok(Json(SessionList { sessions: open.map(|session| view(session, &user)).collect() }))
 }
 

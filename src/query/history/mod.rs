@@ -1,5 +1,6 @@
 //! Queries of the past: users as of a position or time, and their changes, replayed from the log.
 
+mod export;
 mod record;
 mod replay;
 #[cfg(test)]
@@ -11,8 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{UserEvent, UserId, WebhookId};
 use jiff::{SignedDuration, Timestamp};
 use store::canonical::rfc3339;
-use store::{Corruption, EventQuery, EventStore, Position, StoreError, StoredEvent, StreamId};
+use store::{
+    Corruption, EventQuery, EventStore, Position, Session, Sessions, StoreError, StoredEvent, StreamId,
+};
 
+pub use export::PersonalExport;
 pub use record::{OwnedWebhook, PersonalRecord, StoredPassword, UserAction};
 pub use replay::{
     AsOf, FieldChange, ParseAsOfError, ReplayedUser, UserAt, UserChange, UserChangeKind, UserDifference,
@@ -20,10 +24,11 @@ pub use replay::{
 
 use super::QueryError;
 use super::logins::LoginQueries;
+use super::sessions::{HeldSession, SessionOwner};
 use super::webhooks::WebhookQueries;
 use replay::{ReplayedSpan, user_differences};
 
-/// The number of events in one read.
+/// The number of events in one read of differences.
 const PAGE: usize = 1000;
 
 /// How often a record is read again because the user's data changed while it was read.
@@ -34,11 +39,12 @@ pub struct HistoryQueries {
     store: EventStore,
     webhooks: WebhookQueries,
     logins: LoginQueries,
+    sessions: Sessions,
 }
 
 impl HistoryQueries {
-    pub(crate) fn new(store: EventStore, webhooks: WebhookQueries) -> Self {
-        Self { logins: LoginQueries::new(store.clone()), store, webhooks }
+    pub(crate) fn new(store: EventStore, webhooks: WebhookQueries, sessions: Sessions) -> Self {
+        Self { logins: LoginQueries::new(store.clone()), store, webhooks, sessions }
     }
 
     /// The last position at that point in the current log.
@@ -98,13 +104,13 @@ impl HistoryQueries {
 
     /// Everything stored about the person (GDPR, article 15); `None` if the user never existed.
     ///
-    /// All of it is from one position. Whatever an erasure destroys after that position cannot be read any more, so
-    /// a record whose account or webhooks changed meanwhile is read again.
-    pub(crate) async fn record(
+    /// All of it is from one position, but the open sessions, which are not in the log. Whatever an erasure destroys
+    /// after that position cannot be read any more, so what changed while it was read is read again.
+    pub(crate) async fn export(
         &self,
         id: UserId,
         now: Timestamp,
-    ) -> Result<Option<PersonalRecord>, QueryError> {
+    ) -> Result<Option<PersonalExport>, QueryError> {
         let mut attempt = 1;
         loop {
             let owned = self.webhook_streams(id).await?;
@@ -112,7 +118,12 @@ impl HistoryQueries {
             let (record, is_current) = self.record_at(id, position, &owned, now).await?;
             let is_settled = is_current && owned == self.webhook_streams(id).await?;
             if is_settled || attempt == MAX_RECORD_ATTEMPTS {
-                return Ok(record);
+                return Ok(record.map(|record| PersonalExport {
+                    store: self.store.clone(),
+                    logins: self.logins.clone(),
+                    id,
+                    record,
+                }));
             }
             attempt += 1;
         }
@@ -126,9 +137,8 @@ impl HistoryQueries {
         webhooks: &BTreeSet<StreamId>,
         now: Timestamp,
     ) -> Result<(Option<PersonalRecord>, bool), QueryError> {
-        // Before the events of the account, among which a later erasure is seen.
-        let mut logins = self.logins.all(id).await?;
-        logins.retain(|login| login.position <= position.get());
+        // Before the events of the account, among which a later end of a session, or erasure, is seen.
+        let stored_sessions = self.sessions.of(&stream(id)?).await?;
         let mut own = self.events(id).await?;
         let read = own.len();
         own.retain(|event| event.envelope.position <= position);
@@ -145,8 +155,7 @@ impl HistoryQueries {
             account: user.account_as_of(id),
             password: StoredPassword::of(&user.state, &events),
             events,
-            acts: self.actions(id, position).await?,
-            logins,
+            sessions: self.open_sessions(user.session_owner(id), stored_sessions),
             webhooks: self.webhooks_at(webhooks, position).await?,
         };
         Ok((Some(record), is_current))
@@ -182,19 +191,10 @@ impl HistoryQueries {
         Ok(webhooks.into_iter().map(|(_, webhook)| webhook).collect())
     }
 
-    /// Events up to `head` that the user caused in other streams than their own.
-    async fn actions(&self, id: UserId, head: Position) -> Result<Vec<UserAction>, QueryError> {
-        let own = [stream(id)?, StreamId::from_trusted(id.logins_stream())?];
-        let actor = Some(id.stream());
-        let mut query = EventQuery { until: Some(head), limit: PAGE, actor, ..EventQuery::default() };
-        let mut actions = Vec::new();
-        while query.after < head {
-            let page = self.store.page(&query).await?;
-            let others = page.events.iter().filter(|event| !own.contains(&event.envelope.stream));
-            actions.extend(others.map(|event| UserAction::new(&event.envelope)));
-            query.after = page.next;
-        }
-        Ok(actions)
+    fn open_sessions(&self, owner: Option<SessionOwner>, stored: Vec<Session>) -> Vec<HeldSession> {
+        let Some(owner) = owner else { return Vec::new() };
+        let open = stored.into_iter().filter(|session| owner.has_open(session, &self.store));
+        open.map(HeldSession::from).collect()
     }
 
     /// The span of a user whose first event above `from` is `event`.

@@ -6,8 +6,9 @@ use store::canonical::rfc3339;
 use store::{Corruption, Envelope, StoreError, StoredEvent};
 
 use super::replay::{UserAt, UserChange};
-use crate::query::logins::LoginRecord;
+use crate::query::sessions::HeldSession;
 
+/// All but logins and acts, which may be many: [`PersonalExport`](super::PersonalExport) adds them.
 #[derive(Clone, Debug, Serialize)]
 pub struct PersonalRecord {
     /// RFC 3339, UTC.
@@ -21,10 +22,8 @@ pub struct PersonalRecord {
     /// All events of the account. Other actors are reduced to their kind: `administrator`, `token`,
     /// `operator` or `system`.
     pub events: Vec<UserChange>,
-    /// What the person did to other accounts or to the service.
-    pub acts: Vec<UserAction>,
-    /// Oldest first.
-    pub logins: Vec<LoginRecord>,
+    /// The open ones at the time of the export, the last used one first.
+    pub sessions: Vec<HeldSession>,
     pub webhooks: Vec<OwnedWebhook>,
 }
 

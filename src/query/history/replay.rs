@@ -13,6 +13,7 @@ use store::canonical::rfc3339;
 use store::{Envelope, Position};
 
 use crate::query::parse_time;
+use crate::query::sessions::SessionOwner;
 
 /// A point in the log. The time of events never decreases with their position, so that every moment is such a
 /// point.
@@ -75,6 +76,8 @@ pub struct ReplayedUser {
     first: Option<Timestamp>,
     version: u64,
     position: Position,
+    /// The version of the last event that revoked tokens.
+    tokens_from: u64,
 }
 
 impl ReplayedUser {
@@ -82,6 +85,15 @@ impl ReplayedUser {
         self.state = user::evolve(std::mem::take(&mut self.state), user_event);
         self.first.get_or_insert(envelope.at);
         (self.version, self.position) = (envelope.version, envelope.position);
+        if user_event.revokes_tokens() {
+            self.tokens_from = envelope.version;
+        }
+    }
+
+    /// `None` before the registration and after the erasure.
+    pub(super) fn session_owner(&self, id: UserId) -> Option<SessionOwner> {
+        let User::Present(account) = &self.state else { return None };
+        Some(SessionOwner { id, is_active: account.is_active, tokens_from: self.tokens_from })
     }
 
     /// `None` before the registration and after the erasure.

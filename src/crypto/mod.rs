@@ -1,8 +1,8 @@
 //! Password hashing on its own thread pool, the strength of passwords, access tokens, and the tokens
 //! in mails. Envelope encryption belongs to the store.
 
-mod argon;
 mod costs;
+mod hashes;
 mod job_queue;
 mod mail_token;
 mod password;
@@ -13,8 +13,8 @@ mod tokens;
 #[cfg(test)]
 pub(crate) use pool::test_settings;
 
-pub use argon::{HashKind, HashParameters, PasswordHashError};
 pub use costs::{CostsInUse, HashSurvey};
+pub use hashes::{HashKind, HashParameters, PasswordHashError, StoredHash, UnsupportedHash};
 pub use mail_token::{MailPurpose, MailToken};
 pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};

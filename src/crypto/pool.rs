@@ -12,8 +12,8 @@ use store::Env;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::argon::{Argon2Hasher, HashKind, HashParameters, PasswordHashError};
 use super::costs::CostsInUse;
+use super::hashes::{HashKind, HashParameters, Hasher, PasswordHashError, StoredHash};
 use super::job_queue::{JobQueue, QueueFull};
 use super::password::Password;
 use super::strength::{NewPassword, WeakPassword};
@@ -75,7 +75,7 @@ type Answer<T, E = PasswordHashError> = oneshot::Sender<Result<T, E>>;
 enum Job {
     HashNew { password: NewPassword, answer: Answer<PasswordHash, NewPasswordError> },
     Hash { password: Password, answer: Answer<PasswordHash> },
-    Verify { password: Password, hash: PasswordHash, answer: Answer<Verification> },
+    Verify { password: Password, hash: StoredHash, answer: Answer<Verification> },
 }
 
 /// The threads end when the last clone is dropped.
@@ -186,6 +186,16 @@ impl HashingPool {
         hash: PasswordHash,
         source: HashSource,
     ) -> Result<Verification, HashingError> {
+        let stored = StoredHash::parse(hash.expose()).map_err(PasswordHashError::from)?;
+        self.verify_stored(password, stored, source).await
+    }
+
+    async fn verify_stored(
+        &self,
+        password: Password,
+        hash: StoredHash,
+        source: HashSource,
+    ) -> Result<Verification, HashingError> {
         let (answer, verified) = oneshot::channel();
         self.submit(Job::Verify { password, hash, answer }, source)?;
         Ok(verified.await.map_err(|_| self.busy(source))??)
@@ -202,8 +212,8 @@ impl HashingPool {
         selector: u64,
         source: HashSource,
     ) -> Result<(), HashingError> {
-        let decoy = self.costs_in_use.choose(selector).decoy(&self.decoy_secret)?;
-        self.verify(password, decoy, source).await.map(drop)
+        let decoy = StoredHash::decoy(self.costs_in_use.choose(selector), &self.decoy_secret);
+        self.verify_stored(password, decoy, source).await.map(drop)
     }
 
     fn busy(&self, source: HashSource) -> HashingError {
@@ -257,7 +267,7 @@ fn run_worker(shared: &Shared, costs: HashParameters, min_score: u8, env: &Env) 
     {
         tracing::debug!(%error, "hashing threads run at normal priority");
     }
-    let mut hasher = Argon2Hasher::new(costs);
+    let mut hasher = Hasher::new(costs);
     while let Some(job) = shared.next() {
         match job {
             // The request was cancelled: skip the work.
@@ -282,7 +292,7 @@ fn run_worker(shared: &Shared, costs: HashParameters, min_score: u8, env: &Env) 
 }
 
 fn hash(
-    hasher: &mut Argon2Hasher,
+    hasher: &mut Hasher,
     password: &Password,
     env: &Env,
     shared: &Shared,
@@ -297,16 +307,14 @@ fn hash(
 /// Compares with each form of the password until one matches. The number of hashes that a wrong password
 /// costs depends on what was typed alone.
 fn verify(
-    hasher: &mut Argon2Hasher,
+    hasher: &mut Hasher,
     password: &Password,
-    hash: &PasswordHash,
+    hash: &StoredHash,
     shared: &Shared,
 ) -> Result<Verification, PasswordHashError> {
     for (number, form) in password.forms().enumerate() {
         let is_match = hasher.verify(form, hash)?;
-        if let Some(kind) = HashKind::of(hash) {
-            shared.count(kind);
-        }
+        shared.count(hash.kind());
         if is_match {
             return Ok(Verification::Match { is_outdated: number > 0 || !hasher.is_current(hash) });
         }
@@ -359,9 +367,9 @@ mod tests {
         let pool = HashingPool::start(&test_settings(8), &env).unwrap();
         let typed = "cafe\u{301} au lait";
         let costs = HashParameters { memory_kib: 64, iterations: 1, parallelism: 1 };
-        let of_bytes = Argon2Hasher::new(costs).hash(typed.as_bytes(), &env.bytes()).unwrap();
+        let of_bytes = Hasher::new(costs).hash(typed.as_bytes(), &env.bytes()).unwrap();
         let other = HashParameters { memory_kib: 128, ..costs };
-        let costlier = Argon2Hasher::new(other).hash(b"correct horse", &env.bytes()).unwrap();
+        let costlier = Hasher::new(other).hash(b"correct horse", &env.bytes()).unwrap();
         let verify = async |text: &str, hash: &PasswordHash| {
             pool.verify(password(text), hash.clone(), CLIENT).await.unwrap()
         };

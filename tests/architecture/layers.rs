@@ -38,7 +38,7 @@ const FOLDERS: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 24] = [
+const LIBRARIES: [(&str, &[&str]); 27] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -55,6 +55,9 @@ const LIBRARIES: [(&str, &[&str]); 24] = [
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
     ("argon2", &["crypto"]),
+    ("bcrypt", &["crypto"]),
+    ("scrypt", &["crypto"]),
+    ("sha2", &["crypto"]),
     ("zxcvbn", &["crypto"]),
     ("rpassword", &["cli"]),
     ("governor", &["limits"]),

@@ -50,7 +50,8 @@ impl HashKind {
     }
 
     /// The kind of a stored hash; `None` if it cannot be verified.
-    pub(super) fn of(hash: &PasswordHash) -> Option<Self> {
+    #[must_use]
+    pub fn of(hash: &PasswordHash) -> Option<Self> {
         let ParsedHash { algorithm, version, costs, hash, .. } = ParsedHash::parse(hash.expose()).ok()?;
         Some(Self { algorithm, version, costs, hash_bytes: hash.len() })
     }

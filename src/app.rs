@@ -4,6 +4,7 @@
 mod claim_backfill;
 mod database;
 mod hash_survey;
+mod legacy_users;
 mod node_name;
 mod services;
 mod session_purge;
@@ -23,7 +24,7 @@ use crate::limits::Limits;
 use crate::logins::LoginRecorder;
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
-pub use database::Database;
+pub use database::{Database, LegacyUsers};
 pub use node_name::{is_dead_node, node_name};
 pub use services::{ProjectionMode, Services, start_projector};
 pub use token_key_store::{TokenKeyStore, rotate_token_keys, stored_token_keys, token_key_entry};
@@ -88,7 +89,9 @@ impl App {
     /// use it.
     pub async fn connect(&self, mode: ProjectionMode) -> Result<Services, StoreError> {
         let database = self.retry_while_unavailable(|| Database::connect(&self.settings.database)).await?;
-        self.open(&database, mode).await
+        let services = self.open(&database, mode).await?;
+        legacy_users::warn_unless_imported(&database, &self.settings.database, &services.store).await;
+        Ok(services)
     }
 
     /// Opens a database, retrying while it is unreachable.

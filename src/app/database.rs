@@ -6,6 +6,7 @@ use std::sync::Arc;
 use store::rotation::WrappedKeyStore;
 use store::tiles::TileStore;
 use store::{Backend, DeliveryStore, LeaseStore, ReadModelStore, SessionStore, StoreError};
+pub use store_mongo::LegacyUsers;
 use store_mongo::MongoStore;
 use store_sqlite::SqliteStore;
 
@@ -21,6 +22,8 @@ pub struct Database {
     pub keys: Arc<dyn WrappedKeyStore>,
     pub deliveries: Arc<dyn DeliveryStore>,
     pub sessions: Arc<dyn SessionStore>,
+    /// The same database, if it may hold users of a legacy service.
+    mongodb: Option<MongoStore>,
 }
 
 impl Database {
@@ -44,6 +47,7 @@ impl Database {
             keys: database.clone(),
             deliveries: database.clone(),
             sessions: database,
+            mongodb: None,
         }
     }
 
@@ -56,8 +60,20 @@ impl Database {
         match settings {
             DatabaseSettings::Embedded { data_dir } => Self::embedded(data_dir),
             DatabaseSettings::Mongo { url, name } => {
-                MongoStore::new(url.expose(), name).await.map(Self::from_backend)
+                let store = MongoStore::new(url.expose(), name).await?;
+                Ok(Self { mongodb: Some(store.clone()), ..Self::from_backend(store) })
             }
+        }
+    }
+
+    /// Whether the database contains users of a legacy service.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be read.
+    pub async fn has_legacy_users(&self) -> Result<bool, StoreError> {
+        match &self.mongodb {
+            Some(store) => store.has_legacy_users().await,
+            None => Ok(false),
         }
     }
 

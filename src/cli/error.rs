@@ -20,6 +20,7 @@ use crate::config::{ConfigError, DataFolderError, InvalidSettings, RedactedStder
 use crate::crypto::{HashingError, PasswordHashError, WeakPassword};
 use crate::export::ExportError;
 use crate::export::verify::ExportMismatch;
+use crate::import::ImportError;
 use crate::query::{AsOf, QueryError};
 
 /// The exit code of an invalid command line.
@@ -53,6 +54,25 @@ pub(super) enum CliError {
     ProjectionChange(#[from] ChangeError),
     #[error(transparent)]
     Skip(#[from] SkipError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("name a file, or a database with --from-mongodb")]
+    NoImportSource,
+    #[error(
+        "the database `{0}` has no collection `users`; --database names the database of the legacy service"
+    )]
+    NoLegacyUsers(String),
+    #[error("cannot tell the format of {}: its name has to end with .jsonl or .csv", .0.display())]
+    UnknownImportFormat(PathBuf),
+    #[error("cannot write the report to {}: {error}", path.display())]
+    ReportFile { path: PathBuf, error: io::Error },
+    #[error("{0} records were refused, which --strict counts as a failure; the others are done")]
+    RecordsRefused(u64),
+    #[error(
+        "they have reached position {reached} of {head} and make no progress; `aegis projections status` names the \
+         reason"
+    )]
+    ReadModelsBehind { reached: Position, head: Position },
     #[error(transparent)]
     Proof(#[from] ProofError),
     #[error(transparent)]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::config::RedactedStderr;
+
 const BAR: &str = "[{bar:30}] {pos} of {len} {msg} ({percent} %), {per_sec}, {eta} left";
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,11 @@ impl ProgressReporter {
             // Progress that cannot be printed is no reason to stop.
             drop(writeln!(io::stderr().lock(), "{}", line(self.unit, done, total, self.bar.elapsed())));
         }
+    }
+
+    /// Prints a line without damaging the bar.
+    pub(super) fn message(&self, text: &str) {
+        self.bar.suspend(|| drop(RedactedStderr.write_all(format!("{text}\n").as_bytes())));
     }
 
     /// Clears the bar and returns the elapsed time.

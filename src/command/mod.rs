@@ -10,6 +10,7 @@ mod projection_skip;
 mod token;
 mod token_status;
 mod user;
+mod user_import;
 mod version_condition;
 mod webhook;
 mod webhook_registration;
@@ -23,6 +24,7 @@ pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use token::{Authentication, NewToken, TokenCommands, TokenState};
 pub use token_status::TokenStatus;
 pub use user::{UserCommands, UserState};
+pub use user_import::{ImportKeys, ImportResult, UserToImport};
 pub use version_condition::{VersionCondition, Versions};
 pub use webhook::WebhookCommands;
 pub use webhook_registration::NewWebhook;
@@ -81,6 +83,8 @@ pub enum Aggregate {
     Logins(UserId),
     /// The installation: the stream `system`.
     System,
+    /// The users of an import.
+    Import,
 }
 
 impl fmt::Display for Aggregate {
@@ -91,6 +95,7 @@ impl fmt::Display for Aggregate {
             Self::Token(id) => write!(out, "token {id}"),
             Self::Logins(id) => write!(out, "the logins of user {id}"),
             Self::System => out.write_str("the stream `system`"),
+            Self::Import => out.write_str("a user of the import"),
         }
     }
 }

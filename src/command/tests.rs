@@ -104,7 +104,6 @@ async fn imported_user_keeps_their_registration_date() {
     let world = World::new().await;
     let UserCommand::Register { email, username, password_hash } = person("ada") else { unreachable!() };
     let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
-    let password_hash = password_hash.unwrap();
     let import = UserCommand::Import { email, username, password_hash, is_active: false, created_at };
     let id = UserId::parse("507f1f77bcf86cd799439011").unwrap();
     let imported = world.execute(id, &import).await.unwrap();

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{
-    Account, AdministratorChange, Erasable, Principal, Role, SYSTEM_STREAM, SessionId, System, SystemEvent,
-    User, UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system, user,
+    Account, AdministratorChange, ClaimKind, Erasable, Principal, Role, SYSTEM_STREAM, SessionId, System,
+    SystemEvent, User, UserCommand, UserEvent, UserId, WebhookId, WebhookSlot, administrator_change, system,
+    user,
 };
 use jiff::Timestamp;
 use store::sessions::KeptSession;
 use store::{
-    AppendError, Appended, Corruption, EndSessions, Env, EventStore, IdempotencyKey, Position,
+    AppendError, Appended, Claim, Corruption, EndSessions, Env, EventStore, IdempotencyKey, Position,
     RecordedResult, Sessions, StoreError, StreamId, StreamWrite,
 };
 
@@ -24,8 +25,8 @@ use crate::authority::LoggedRoles;
 /// Executes commands to users.
 #[derive(Clone)]
 pub struct UserCommands {
-    store: EventStore,
-    env: Env,
+    pub(super) store: EventStore,
+    pub(super) env: Env,
     index: Arc<dyn WebhookIndex>,
     sessions: Option<Sessions>,
 }
@@ -221,15 +222,6 @@ impl UserDecider {
         Ok(UserDecision { after, events })
     }
 
-    fn user_write(&self, env: &Env, version: u64, events: &[UserEvent]) -> Result<StreamWrite, CommandError> {
-        let encoded = events.iter().map(UserEvent::encode);
-        let mut write = event_codec::stream_write(env, &self.id.stream(), version, encoded)?;
-        write.release = events.iter().flat_map(event_codec::claims_released).collect();
-        write.take = events.iter().flat_map(event_codec::claims_taken).collect();
-        write.erase = events.iter().any(UserEvent::erases);
-        Ok(write)
-    }
-
     /// The sessions that end with these events, in the same commit.
     async fn ended_sessions(&self, version: u64, events: &[UserEvent]) -> Result<EndSessions, CommandError> {
         if let [UserEvent::PasswordChanged { .. }] = events {
@@ -329,10 +321,10 @@ impl Decider for UserDecider {
         let account = remaining_account(&before, after)?;
         let (mut writes, mut guards) = (Vec::new(), Vec::new());
         if !events.is_empty() {
-            let write = self.user_write(env, version, &events)?;
+            let write = user_write(env, self.id, version, &events)?;
             writes.push(StreamWrite { end_sessions, ..write });
             if let Some((change, system)) = system {
-                writes.extend(system_write(env, &system, &system::decide(&system.state, change)?)?);
+                writes.extend(system_write(env, system.version, &system::decide(&system.state, change)?)?);
             }
             if events.iter().any(UserEvent::erases) {
                 writes.extend(erase_webhooks(env, &webhooks)?);
@@ -406,17 +398,42 @@ async fn load_user(store: &EventStore, id: UserId, max_version: u64) -> Result<L
     .await
 }
 
-async fn load_system(store: &EventStore) -> Result<Loaded<System>, CommandError> {
+/// A write that appends the events to the stream of a user, which is at that version.
+pub(super) fn user_write(
+    env: &Env,
+    id: UserId,
+    version: u64,
+    events: &[UserEvent],
+) -> Result<StreamWrite, CommandError> {
+    let encoded = events.iter().map(UserEvent::encode);
+    let mut write = event_codec::stream_write(env, &id.stream(), version, encoded)?;
+    write.release = events.iter().flat_map(event_codec::claims_released).collect();
+    for event in events {
+        let (if_free, taken) = event_codec::claims_taken(event).partition(|claim| is_optional(event, claim));
+        write.take.extend::<Vec<_>>(taken);
+        write.take_if_free.extend::<Vec<_>>(if_free);
+    }
+    write.erase = events.iter().any(UserEvent::erases);
+    Ok(write)
+}
+
+/// Whether the event is appended even if another user holds the claim: imported users keep their usernames, although
+/// others may look like them.
+fn is_optional(event: &UserEvent, claim: &Claim) -> bool {
+    matches!(event, UserEvent::UserImported { .. }) && claim.kind == ClaimKind::UsernameSkeleton.as_str()
+}
+
+pub(super) async fn load_system(store: &EventStore) -> Result<Loaded<System>, CommandError> {
     let evolve = |system, event: &_| Ok(system::evolve(system, &event_codec::decode_system_event(event)?));
     load(store, SYSTEM_STREAM, u64::MAX, evolve).await
 }
 
-fn system_write(
+pub(super) fn system_write(
     env: &Env,
-    system: &Loaded<System>,
+    version: u64,
     events: &[SystemEvent],
 ) -> Result<Option<StreamWrite>, CommandError> {
-    let write = event_codec::system_write(env, system.version, events)?;
+    let write = event_codec::system_write(env, version, events)?;
     Ok((!events.is_empty()).then_some(write))
 }
 

@@ -7,7 +7,7 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 13] = [
+const FOLDERS: [(&str, &[&str]); 14] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),
@@ -17,6 +17,7 @@ const FOLDERS: [(&str, &[&str]); 13] = [
     ("query", &[]),
     ("logins", &["command", "config", "limits"]),
     ("export", &["cloud_event"]),
+    ("import", &["app", "command", "crypto"]),
     ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
     ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
     ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
@@ -31,6 +32,7 @@ const FOLDERS: [(&str, &[&str]); 13] = [
             "crypto",
             "export",
             "http",
+            "import",
             "query",
             "webhooks",
         ],
@@ -62,7 +64,7 @@ const LIBRARIES: [(&str, &[&str]); 27] = [
     ("rpassword", &["cli"]),
     ("governor", &["limits"]),
     ("jsonwebtoken", &["config", "crypto"]),
-    ("csv", &["export"]),
+    ("csv", &["export", "import"]),
     ("clap", &["cli", "export"]),
     ("comfy_table", &["cli"]),
     ("indicatif", &["cli"]),

@@ -25,6 +25,7 @@ mod floods;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod history_checker;
+mod imports;
 mod journal;
 mod log;
 #[cfg(target_os = "linux")]

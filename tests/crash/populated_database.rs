@@ -112,7 +112,7 @@ fn imported_user(number: u64, env: &Env) -> StreamWrite {
     let import = UserCommand::Import {
         email: EmailAddress::parse(&format!("imported{number}@example.com")).unwrap(),
         username: Username::parse(&format!("imported {number}.")).unwrap(),
-        password_hash: PasswordHash::new(HASH.to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new(HASH.to_owned()).unwrap()),
         is_active: !number.is_multiple_of(10),
         created_at: Moment::from_millisecond(1_600_000_000_000).unwrap(),
     };

@@ -103,7 +103,7 @@ pub(crate) fn imported(is_active: bool) -> UserEvent {
     UserEvent::UserImported {
         email: Erasable::Known(ada()),
         username: Erasable::Known(ada_username()),
-        password_hash: Erasable::Known(hash()),
+        password_hash: Some(Erasable::Known(hash())),
         is_active,
         created_at: long_ago(),
     }
@@ -114,7 +114,7 @@ pub(crate) fn import(is_active: bool) -> UserCommand {
     UserCommand::Import {
         email: ada(),
         username: ada_username(),
-        password_hash: hash(),
+        password_hash: Some(hash()),
         is_active,
         created_at: long_ago(),
     }
@@ -197,15 +197,14 @@ pub(crate) fn user_event() -> impl Strategy<Value = UserEvent> {
             username: Erasable::Known(username),
             password_hash: hash.map(Erasable::Known),
         });
-    let imported = (email(), username(), password_hash(), any::<bool>(), moment()).prop_map(
-        |(email, username, hash, is_active, created_at)| UserEvent::UserImported {
+    let imported = (email(), username(), proptest::option::of(password_hash()), any::<bool>(), moment())
+        .prop_map(|(email, username, hash, is_active, created_at)| UserEvent::UserImported {
             email: Erasable::Known(email),
             username: Erasable::Known(username),
-            password_hash: Erasable::Known(hash),
+            password_hash: hash.map(Erasable::Known),
             is_active,
             created_at,
-        },
-    );
+        });
     prop_oneof![
         registered,
         imported,

@@ -298,7 +298,7 @@ const RESERVED_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// MongoDB's limits for database names on all platforms. Names that differ only in case are the same database to
 /// the server.
-fn check_database_name(database: &str) -> Result<(), StoreError> {
+pub(crate) fn check_database_name(database: &str) -> Result<(), StoreError> {
     if RESERVED_DATABASES.iter().any(|reserved| database.eq_ignore_ascii_case(reserved)) {
         return Err(RefusalReason::ReservedDatabaseName { name: database.to_owned() }.into());
     }

@@ -10,6 +10,7 @@
 //!   its keys.
 //! - `rows`, `table_setup`, `table_reset` and `versions` store read models; `leases`, `deliveries` and
 //!   `rotation` implement the other ports; `watch` follows the change stream and notifies subscribers.
+//! - `legacy_users` reads the users of the service that Aegis replaces.
 //! - `event_document` and `row_document` are the only modules that know how events and rows look in BSON;
 //!   `error` is the only one that interprets the driver's errors.
 //!
@@ -34,6 +35,7 @@ mod foreign_objects;
 mod idempotency;
 mod key_store;
 mod leases;
+mod legacy_users;
 mod log;
 mod migrate;
 mod mongo_store;
@@ -50,4 +52,5 @@ mod transaction;
 mod versions;
 mod watch;
 
+pub use legacy_users::LegacyUsers;
 pub use mongo_store::MongoStore;

@@ -71,6 +71,8 @@ pub struct StreamWrite {
     pub events: Vec<NewEvent>,
     /// Unique claims that the stream takes.
     pub take: Vec<Claim>,
+    /// Unique claims that the stream takes unless another stream holds them then.
+    pub take_if_free: Vec<Claim>,
     /// Unique claims that the stream releases; those that it does not own are ignored.
     pub release: Vec<Claim>,
     /// Destroys the data key of the stream and all its claims (crypto-shredding). The stream accepts no
@@ -81,6 +83,11 @@ pub struct StreamWrite {
 }
 
 impl StreamWrite {
+    /// Whether the stream may get claims.
+    pub(crate) fn takes_claims(&self) -> bool {
+        !(self.take.is_empty() && self.take_if_free.is_empty())
+    }
+
     /// Events for a stream, without changes of claims.
     #[must_use]
     pub fn new(stream: StreamId, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
@@ -89,6 +96,7 @@ impl StreamWrite {
             expected,
             events,
             take: Vec::new(),
+            take_if_free: Vec::new(),
             release: Vec::new(),
             erase: false,
             end_sessions: EndSessions::None,

@@ -99,7 +99,9 @@ impl Batch {
     #[must_use]
     pub fn claims(&self) -> Vec<ClaimHash> {
         let taken = |write: &PreparedWrite| write.take.iter().map(|(_, claim)| *claim).collect::<Vec<_>>();
-        let written = self.writes().flat_map(|write| [taken(write), write.release.clone()].concat());
+        let written = self
+            .writes()
+            .flat_map(|write| [taken(write), write.take_if_free.clone(), write.release.clone()].concat());
         let guarded = self.guards().filter_map(|guard| match guard {
             PreparedGuard::Unclaimed(_, claim) => Some(*claim),
             PreparedGuard::NotErased(_) | PreparedGuard::AtVersion(..) => None,
@@ -319,7 +321,9 @@ impl BatchState {
     }
 
     fn is_claimed_after(&self, append: &PreparedAppend, claim: &ClaimHash) -> bool {
-        let takes = |write: &PreparedWrite| write.take.iter().any(|(_, taken)| taken == claim);
+        let takes = |write: &PreparedWrite| {
+            write.take.iter().any(|(_, taken)| taken == claim) || write.take_if_free.contains(claim)
+        };
         let owner = self.owners.get(claim).and_then(Option::as_ref);
         append.writes.iter().any(takes) || owner.is_some_and(|owner| !releases(append, owner, claim))
     }
@@ -356,6 +360,9 @@ impl BatchState {
             if let Some(owner) = self.owners.get_mut(claim).filter(|owner| is_owner(owner)) {
                 *owner = None;
             }
+        }
+        for claim in &write.take_if_free {
+            self.owners.entry(*claim).or_default().get_or_insert_with(|| write.stream.clone());
         }
         for (_, claim) in &write.take {
             self.owners.insert(*claim, Some(write.stream.clone()));

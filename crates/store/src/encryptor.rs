@@ -90,6 +90,7 @@ impl Encryptor {
             expected: write.expected,
             events: events.collect::<Result<_, _>>()?,
             take: write.take.iter().map(|taken| (taken.kind, self.claim(taken))).collect(),
+            take_if_free: write.take_if_free.iter().map(|claim| self.claim(claim)).collect(),
             release: write.release.iter().map(|claim| self.claim(claim)).collect(),
             key: key_use,
             erase: write.erase,
@@ -118,7 +119,7 @@ impl Encryptor {
         entry: Option<&KeyEntry>,
         masters: &MasterKeys,
     ) -> Result<(Option<DataKey>, KeyUse), AppendError> {
-        if write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()) {
+        if !write.takes_claims() && write.events.iter().all(|event| event.personal.is_empty()) {
             return Ok((None, KeyUse::None));
         }
         match entry {
@@ -175,14 +176,14 @@ fn check_shape(append: &Append) -> Result<(), AppendError> {
         if write.events.is_empty() {
             return Err(AppendError::Invalid(format!("the write to stream {stream} has no event")));
         }
-        if !stream.owns_key() && (write.erase || !write.take.is_empty()) {
+        if !stream.owns_key() && (write.erase || write.takes_claims()) {
             return Err(AppendError::Invalid(format!(
                 "stream {stream} takes no claims and is erased with {}",
                 stream.key_owner()
             )));
         }
         if write.erase
-            && !(write.take.is_empty() && write.events.iter().all(|event| event.personal.is_empty()))
+            && (write.takes_claims() || write.events.iter().any(|event| !event.personal.is_empty()))
         {
             return Err(AppendError::Invalid(format!(
                 "stream {stream} is erased and given personal data at once"

@@ -45,6 +45,17 @@ pub struct LogIdentity {
     pub epoch: u64,
 }
 
+/// Whether a stream has a data key: each with personal data gets one with its first event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// The stream has no personal data, or does not exist.
+    Absent,
+    /// The stream has a data key.
+    Present,
+    /// The data key was destroyed (crypto-shredding).
+    Erased,
+}
+
 /// The event store. Cheap to clone.
 #[derive(Clone)]
 pub struct EventStore {
@@ -413,6 +424,20 @@ impl EventStore {
         Ok(hashes.iter().map(|claim| owners.get(claim).cloned()).collect())
     }
 
+    /// What the key store says about streams with personal data, in the order given.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn key_states(&self, streams: &[StreamId]) -> Result<Vec<KeyState>, StoreError> {
+        let entries = self.backend.key_entries(streams).await?;
+        let state = |stream| match entries.get(stream) {
+            None => KeyState::Absent,
+            Some(KeyEntry::Key(_)) => KeyState::Present,
+            Some(KeyEntry::Erased) => KeyState::Erased,
+        };
+        Ok(streams.iter().map(state).collect())
+    }
+
     /// The position of the first event of a stream that is newer than `version` and comes after `applied`, if
     /// there is one. An event that a projection skipped is none: its position was applied, its version was
     /// not.
@@ -554,7 +579,7 @@ fn check_versions(stream: &StreamId, after: u64, events: &[Envelope]) -> Result<
 /// the append is rejected.
 fn streams_with_keys(append: &Append) -> Vec<StreamId> {
     let secret = |write: &&crate::append::StreamWrite| {
-        !write.take.is_empty() || write.events.iter().any(|event| !event.personal.is_empty())
+        write.takes_claims() || write.events.iter().any(|event| !event.personal.is_empty())
     };
     let known = append
         .writes

@@ -81,7 +81,7 @@ pub use delivery_authentication::AcceptsUnsigned;
 pub use env::{Clock, Entropy, Env};
 pub use error::{Corruption, InternalError, KeyOwner, MissingKey, RefusalReason, StoreError, WriteError};
 pub use event::{Envelope, NewEvent, PersonalData, Position, StoredEvent, StreamId};
-pub use event_store::{EventStore, LogIdentity};
+pub use event_store::{EventStore, KeyState, LogIdentity};
 pub use head::Head;
 pub use head_confirmation::HeadConfirmation;
 pub use idempotency::{IdempotencyKey, RecordedResult};

@@ -47,6 +47,7 @@ pub(crate) struct PreparedWrite {
     pub(crate) expected: ExpectedVersion,
     pub(crate) events: Vec<PreparedEvent>,
     pub(crate) take: Vec<(&'static str, ClaimHash)>,
+    pub(crate) take_if_free: Vec<ClaimHash>,
     pub(crate) release: Vec<ClaimHash>,
     pub(crate) key: KeyUse,
     pub(crate) erase: bool,

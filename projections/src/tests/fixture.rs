@@ -210,7 +210,6 @@ pub(super) fn register(name: &str) -> UserCommand {
 
 pub(super) fn import(name: &str, is_active: bool) -> UserCommand {
     let UserCommand::Register { email, username, password_hash } = register(name) else { unreachable!() };
-    let password_hash = password_hash.unwrap();
     UserCommand::Import { email, username, password_hash, is_active, created_at: long_ago() }
 }
 

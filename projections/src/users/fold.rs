@@ -21,7 +21,7 @@ pub(super) fn fold(
             person.map(|person| opened(person, id, true, envelope.at, envelope))
         }
         UserEvent::UserImported { email, username, password_hash, is_active, created_at } => {
-            let person = known(email, username, Some(password_hash));
+            let person = known(email, username, password_hash.as_ref());
             let created_at = event_codec::timestamp(*created_at);
             person.map(|person| opened(person, id, *is_active, created_at, envelope))
         }

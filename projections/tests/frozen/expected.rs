@@ -120,7 +120,7 @@ fn login_events() -> [ExpectedEvent; 3] {
     ]
 }
 
-fn user_events() -> [ExpectedEvent; 25] {
+fn user_events() -> [ExpectedEvent; 26] {
     use UserEvent as E;
     let user = |name, known, erased| ExpectedEvent {
         name,
@@ -149,15 +149,32 @@ fn user_events() -> [ExpectedEvent; 25] {
             E::UserImported {
                 email: email(),
                 username: username(),
-                password_hash: password_hash(),
+                password_hash: Some(password_hash()),
                 is_active: false,
                 created_at,
             },
             E::UserImported {
                 email: Erasable::Erased,
                 username: Erasable::Erased,
-                password_hash: Erasable::Erased,
+                password_hash: Some(Erasable::Erased),
                 is_active: false,
+                created_at,
+            },
+        ),
+        user(
+            "UserImported-1-without-a-password",
+            E::UserImported {
+                email: email(),
+                username: username(),
+                password_hash: None,
+                is_active: true,
+                created_at,
+            },
+            E::UserImported {
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash: None,
+                is_active: true,
                 created_at,
             },
         ),

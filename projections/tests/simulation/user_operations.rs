@@ -23,12 +23,12 @@ impl Client {
         let email = EmailAddress::parse(&format!("{}@example.com", self.name())).unwrap();
         let username = Username::parse(self.name()).unwrap();
         let password_hash = PasswordHash::new("$argon2id$…".to_owned()).unwrap();
+        let password_hash = self.random.permille(900).then_some(password_hash);
         let come = if self.random.permille(250) {
             let is_active = self.random.permille(700);
             let created_at = Moment::from_millisecond(1_556_938_921_007).unwrap();
             UserCommand::Import { email, username, password_hash, is_active, created_at }
         } else {
-            let password_hash = self.random.permille(900).then_some(password_hash);
             UserCommand::Register { email, username, password_hash }
         };
         let grant = UserCommand::GrantRole { role: Role::Admin };

@@ -4,6 +4,7 @@
 mod change;
 mod create;
 mod export;
+mod import;
 mod logins;
 mod read;
 
@@ -30,6 +31,8 @@ pub(super) enum Command {
     Create(create::CreateArguments),
     /// Set the password of a user; invalidates the user's access tokens
     SetPassword(create::SetPasswordArguments),
+    /// Import users of another system, from MongoDB or a file; interrupted or repeated, it imports what is missing
+    Import(import::Arguments),
     /// Grant a role to a user
     Grant(change::RoleArguments),
     /// Revoke a role from a user; invalidates the user's access tokens
@@ -53,6 +56,7 @@ pub(super) async fn run(command: Command, sources: &ConfigSources, out: &mut Out
         Command::Export(arguments) => export::run(&arguments, session, out).await,
         Command::Create(arguments) => create::create(arguments, session, out).await,
         Command::SetPassword(arguments) => create::set_password(arguments, session, out).await,
+        Command::Import(arguments) => Box::pin(import::run(arguments, session, out)).await,
         Command::Grant(arguments) => change::run(arguments.grant(), session, out).await,
         Command::Revoke(arguments) => change::run(arguments.revoke(), session, out).await,
         Command::Deactivate(arguments) => change::run(arguments.deactivate(), session, out).await,

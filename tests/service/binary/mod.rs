@@ -4,6 +4,7 @@ mod cli_beside_server;
 mod crash;
 mod end_to_end;
 mod events_tail;
+mod import;
 mod metrics_listener;
 mod projections;
 mod startup_errors;

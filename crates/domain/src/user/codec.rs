@@ -14,7 +14,7 @@ use crate::value::{
     Username,
 };
 
-/// In `UserRegistered`: the user has no password yet.
+/// In `UserRegistered` and `UserImported`: the user has no password yet.
 const WITHOUT_PASSWORD: &str = "without_password";
 
 impl UserEvent {
@@ -27,7 +27,7 @@ impl UserEvent {
                 with_person(encoded, email, username, password_hash.as_ref())
             }
             Self::UserImported { email, username, password_hash, is_active, created_at } => {
-                with_person(encoded, email, username, Some(password_hash))
+                with_person(encoded, email, username, password_hash.as_ref())
                     .with("is_active", *is_active)
                     .with("created_at", created_at.to_string())
             }
@@ -83,7 +83,7 @@ impl UserEvent {
             Self::IMPORTED => Ok(Self::UserImported {
                 email: fields.personal("email", EmailAddress::from_stored)?,
                 username: fields.personal("username", Username::from_stored)?,
-                password_hash: fields.personal("password_hash", PasswordHash::from_stored)?,
+                password_hash: password_hash(fields)?,
                 is_active: fields.boolean("is_active")?,
                 created_at: fields.parsed("created_at", Moment::parse)?,
             }),

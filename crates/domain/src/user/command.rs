@@ -23,8 +23,8 @@ pub enum UserCommand {
         email: EmailAddress,
         /// The username.
         username: Username,
-        /// The password hash of the other system.
-        password_hash: PasswordHash,
+        /// The password hash of the other system; `None` if the user has to set a password first.
+        password_hash: Option<PasswordHash>,
         /// Whether the account was active there.
         is_active: bool,
         /// The time of registration there.

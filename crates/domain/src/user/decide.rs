@@ -40,7 +40,7 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             Ok(vec![UserEvent::UserImported {
                 email: Erasable::Known(email),
                 username: Erasable::Known(username),
-                password_hash: Erasable::Known(password_hash),
+                password_hash: password_hash.map(Erasable::Known),
                 is_active,
                 created_at,
             }])

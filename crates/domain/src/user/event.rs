@@ -23,8 +23,8 @@ pub enum UserEvent {
         email: Erasable<EmailAddress>,
         /// The username.
         username: Erasable<Username>,
-        /// The password hash of the other system.
-        password_hash: Erasable<PasswordHash>,
+        /// The password hash of the other system; `None` if the user has no password yet.
+        password_hash: Option<Erasable<PasswordHash>>,
         /// Whether the account is active, as in the other system.
         is_active: bool,
         /// The time of registration in the other system.
@@ -143,9 +143,15 @@ impl UserEvent {
         Self::ERASED,
     ];
 
+    /// The stored event types that open the account of a user.
+    pub const OPENING_TYPES: &'static [&'static str] = &[Self::REGISTERED, Self::IMPORTED];
+
     /// The stored event types that give a user a username.
     pub const NAMING_TYPES: &'static [&'static str] =
         &[Self::REGISTERED, Self::IMPORTED, Self::USERNAME_CHANGED];
+
+    /// The stored event type of [`UserImported`](UserEvent::UserImported).
+    pub const IMPORTED_TYPE: &'static str = Self::IMPORTED;
 
     /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
     pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;

@@ -20,7 +20,7 @@ pub fn evolve(user: User, event: &UserEvent) -> User {
             User::Present(Account {
                 is_active: *is_active,
                 created_at: Some(*created_at),
-                ..opened(email, username, Some(password_hash))
+                ..opened(email, username, password_hash.as_ref())
             })
         }
         UserEvent::UserDeactivated { .. } => changed(user, |account| {

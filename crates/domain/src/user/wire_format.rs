@@ -266,18 +266,46 @@ fn registration_without_a_password_says_so() {
 }
 
 #[test]
+fn import_without_a_password_says_so() {
+    let UserEvent::UserImported { email, username, is_active, created_at, .. } = imported(true) else {
+        unreachable!()
+    };
+    let event = UserEvent::UserImported { email, username, password_hash: None, is_active, created_at };
+    insta::assert_snapshot!(stored(event.encode()), @r#"
+    UserImported 1
+    data {
+      "created_at": "2019-05-04T03:02:01.007Z",
+      "is_active": true,
+      "without_password": true
+    }
+    personal {
+      "email": "Ada@example.com",
+      "username": "Ada Lovelace"
+    }
+    "#);
+}
+
+#[test]
 fn erased_import_keeps_unsealed_fields() {
-    let data = json!({ "is_active": false, "created_at": "2019-05-04T03:02:01.007Z" });
-    assert_eq!(
-        decode_erased("UserImported", &data),
-        Ok(UserEvent::UserImported {
-            email: Erasable::Erased,
-            username: Erasable::Erased,
-            password_hash: Erasable::Erased,
-            is_active: false,
-            created_at: long_ago(),
-        })
-    );
+    let unsealed = |data: &Value| {
+        let mut fields = json!({ "is_active": false, "created_at": "2019-05-04T03:02:01.007Z" });
+        fields.as_object_mut().unwrap().extend(object(data).clone());
+        fields
+    };
+    for (data, password_hash) in
+        [(json!({}), Some(Erasable::Erased)), (json!({ "without_password": true }), None)]
+    {
+        assert_eq!(
+            decode_erased("UserImported", &unsealed(&data)),
+            Ok(UserEvent::UserImported {
+                email: Erasable::Erased,
+                username: Erasable::Erased,
+                password_hash,
+                is_active: false,
+                created_at: long_ago(),
+            })
+        );
+    }
 }
 
 #[test]

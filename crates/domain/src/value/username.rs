@@ -74,6 +74,18 @@ impl Username {
     /// # Errors
     /// [`UsernameError`] if the text, trimmed and normalised, is not a valid username.
     pub fn parse(text: &str) -> Result<Self, UsernameError> {
+        let username = Self::parse_existing(text)?;
+        match stray_mark(username.as_str()) {
+            Some(character) => Err(UsernameError::StrayMark { character }),
+            None => Ok(username),
+        }
+    }
+
+    /// Parses a username that a user has in another system already: combining marks may stand alone.
+    ///
+    /// # Errors
+    /// [`UsernameError`] if the text, trimmed and normalised, cannot be stored as a username.
+    pub fn parse_existing(text: &str) -> Result<Self, UsernameError> {
         let drawn = text.trim().chars().filter(|&character| !is_stray_control(character));
         let normalised: String = drawn.nfkc().collect();
         // Normalisation maps some characters to spaces, so the text is trimmed again.
@@ -83,9 +95,6 @@ impl Username {
         }
         if !shown.chars().any(is_visible) {
             return Err(UsernameError::TooShort { min: 1 });
-        }
-        if let Some(character) = stray_mark(shown) {
-            return Err(UsernameError::StrayMark { character });
         }
         let shown = single_spaced(shown);
         if shown.chars().count() > MAX_USERNAME_LENGTH {
@@ -98,6 +107,14 @@ impl Username {
     #[must_use]
     pub fn from_stored(shown: &str) -> Self {
         Self(shown.to_owned())
+    }
+
+    /// This username with a number at the end, shortened if it would be too long otherwise.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let suffix = format!("-{number}");
+        let kept: String = self.0.chars().take(MAX_USERNAME_LENGTH.saturating_sub(suffix.len())).collect();
+        Self(kept.trim_end().to_owned() + &suffix)
     }
 
     /// The displayed form.

@@ -67,6 +67,7 @@ fn change(name: &str, version: u64) -> PreparedWrite {
         expected: ExpectedVersion::version(version),
         events: vec![event],
         take: Vec::new(),
+        take_if_free: Vec::new(),
         release: Vec::new(),
         key: KeyUse::Existing,
         erase: false,
@@ -86,6 +87,11 @@ fn erasure(name: &str, version: u64) -> PreparedWrite {
 impl PreparedWrite {
     fn taking(mut self, name: &str) -> Self {
         self.take.push(("email", claim(name)));
+        self
+    }
+
+    fn taking_if_free(mut self, name: &str) -> Self {
+        self.take_if_free.push(claim(name));
         self
     }
 

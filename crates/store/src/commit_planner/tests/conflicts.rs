@@ -28,6 +28,41 @@ fn first_append_wins_a_contended_claim() {
 }
 
 #[test]
+fn optional_claim_goes_to_the_first_stream_and_hinders_none() {
+    let plan = plan_batch(
+        log(),
+        [append([
+            first("cy").taking_if_free("new").taking_if_free("ada"),
+            first("dan").taking_if_free("new").taking("free"),
+        ])],
+    );
+    assert!(matches!(results(&plan)[..], [Ok((5, [1, 1]))]), "{:?}", plan.results);
+    let expected = [("new", "cy"), ("ada", "ada"), ("free", "dan")];
+    assert_eq!(owned(&plan, &["new", "ada", "free"]), expected.map(|(claim, of)| (claim, of.to_owned())));
+
+    // A later append of the batch that requires the claim is rejected.
+    let plan = plan_batch(
+        log(),
+        [append([first("cy").taking_if_free("new")]), append([first("dan").taking("new")])],
+    );
+    assert!(
+        matches!(results(&plan)[..], [Ok((4, [1])), Err(AppendError::ClaimTaken { kind: "email" })]),
+        "{:?}",
+        plan.results
+    );
+
+    // A write of the same append that requires the claim gets it.
+    let plan = plan_batch(log(), [append([first("cy").taking_if_free("new"), first("dan").taking("new")])]);
+    assert!(matches!(results(&plan)[..], [Ok((5, [1, 1]))]), "{:?}", plan.results);
+    assert_eq!(owned(&plan, &["new"]), [("new", "dan".to_owned())]);
+
+    // Released by the same append, it is free.
+    let plan =
+        plan_batch(log(), [append([change("ada", 1).releasing("ada"), first("cy").taking_if_free("ada")])]);
+    assert_eq!(owned(&plan, &["ada"]), [("ada", "cy".to_owned())]);
+}
+
+#[test]
 fn released_claim_can_be_taken_later_in_the_batch() {
     let give = || append([change("ada", 1).releasing("ada")]);
     let plan = plan_batch(log(), [give(), append([change("bob", 1).taking("ada")])]);

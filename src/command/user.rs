@@ -24,8 +24,8 @@ use crate::authority::LoggedRoles;
 /// Executes commands to users.
 #[derive(Clone)]
 pub struct UserCommands {
-    store: EventStore,
-    env: Env,
+    pub(super) store: EventStore,
+    pub(super) env: Env,
     index: Arc<dyn WebhookIndex>,
     sessions: Option<Sessions>,
 }
@@ -421,7 +421,7 @@ fn system_write(
 }
 
 /// `None` if the user does not exist or was erased.
-fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Option<UserState> {
+pub(super) fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Option<UserState> {
     let Loaded { state: User::Present(account), version, first_event_at: Some(first) } = loaded else {
         return None;
     };

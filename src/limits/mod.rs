@@ -29,6 +29,11 @@ const REFRESHES: Policy = Policy::bucket("refreshes", 1_200, Duration::from_mins
 /// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
 /// 100.
 const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
+/// Requests for mails from one address: a client of this service sends no mail to many people. How many one user gets is
+/// decided by the log.
+const MAIL_REQUESTS: Policy = Policy::bucket("mail-requests", 60, Duration::from_mins(15));
+/// Uses of tokens in mails from one address: each costs a signature check, and a read of the log.
+const MAIL_TOKENS: Policy = Policy::bucket("mail-tokens", 120, Duration::from_mins(1));
 /// Changes of e-mail address, username and password by one user: each answer tells whether another user has them.
 const IDENTITY_CHANGES: Policy = Policy::bucket("identity-changes", 20, Duration::from_hours(1));
 
@@ -39,6 +44,8 @@ pub struct Limits {
     password_checks: TokenBuckets<ClientAddress>,
     sign_ups: TokenBuckets<ClientAddress>,
     refreshes: TokenBuckets<ClientAddress>,
+    mail_requests: TokenBuckets<ClientAddress>,
+    mail_tokens: TokenBuckets<ClientAddress>,
     webhook_registrations: TokenBuckets<UserId>,
     identity_changes: TokenBuckets<UserId>,
 }
@@ -54,6 +61,8 @@ impl Limits {
             password_checks: TokenBuckets::new(PASSWORD_CHECKS, clock.clone()),
             sign_ups: TokenBuckets::new(SIGN_UPS, clock.clone()),
             refreshes: TokenBuckets::new(REFRESHES, clock.clone()),
+            mail_requests: TokenBuckets::new(MAIL_REQUESTS, clock.clone()),
+            mail_tokens: TokenBuckets::new(MAIL_TOKENS, clock.clone()),
             webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
             identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
@@ -76,6 +85,16 @@ impl Limits {
     /// Permits one use of a refresh token.
     pub(crate) fn refresh(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
         self.take(&self.refreshes, client)
+    }
+
+    /// Permits one request for a mail.
+    pub(crate) fn request_mail(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.mail_requests, client)
+    }
+
+    /// Permits one use of a token from a mail.
+    pub(crate) fn use_mail_token(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.mail_tokens, client)
     }
 
     /// Permits one registration of a webhook.

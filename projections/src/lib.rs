@@ -33,6 +33,7 @@ pub mod users;
 pub mod verify;
 pub mod webhooks;
 mod without_logins;
+mod without_verification;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ pub(super) struct UserOutput {
     email: Option<String>,
     username: Option<String>,
     is_active: bool,
+    email_verified: bool,
     roles: Vec<&'static str>,
     created_at: String,
     version: u64,
@@ -33,6 +34,7 @@ impl From<&UserRow> for UserOutput {
             email: Some(row.email.as_str().to_owned()),
             username: Some(row.username.as_str().to_owned()),
             is_active: row.is_active,
+            email_verified: row.is_email_verified,
             roles: row.roles.iter().map(|role| role.as_str()).collect(),
             created_at: rfc3339(row.created_at),
             version: row.version,
@@ -48,6 +50,7 @@ impl From<&UserState> for UserOutput {
             email: account.email.known().map(|email| email.as_str().to_owned()),
             username: account.username.known().map(|username| username.as_str().to_owned()),
             is_active: account.is_active,
+            email_verified: account.is_email_verified,
             roles: account.roles.iter().map(|role| role.as_str()).collect(),
             created_at: rfc3339(user.created_at),
             version: user.version,
@@ -57,8 +60,18 @@ impl From<&UserState> for UserOutput {
 
 impl From<UserAt> for UserOutput {
     fn from(user: UserAt) -> Self {
-        let UserAt { id, email, username, is_active, created_at, roles, version, position: _ } = user;
-        Self { id, email, username, is_active, roles, created_at, version }
+        let UserAt {
+            id,
+            email,
+            username,
+            is_active,
+            email_verified,
+            created_at,
+            roles,
+            version,
+            position: _,
+        } = user;
+        Self { id, email, username, is_active, email_verified, roles, created_at, version }
     }
 }
 
@@ -73,7 +86,7 @@ impl UserOutput {
         [
             self.id.clone(),
             self.created_at.clone(),
-            if self.is_active { "yes" } else { "no" }.to_owned(),
+            yes_or_no(self.is_active).to_owned(),
             self.version.to_string(),
             self.roles.join(","),
             personal(&self.email),
@@ -85,11 +98,17 @@ impl UserOutput {
     pub(super) fn print(&self, out: &mut Output) -> CliResult {
         let names: [&str; COLUMNS] =
             ["id", "created_at", "is_active", "version", "roles", "email", "username"];
-        for (name, cell) in names.iter().zip(self.row()) {
-            out.line(format!("{name:11} {}", printable(&cell)).trim_end())?;
+        let verified = yes_or_no(self.email_verified).to_owned();
+        let cells = names.into_iter().zip(self.row()).chain([("email_verified", verified)]);
+        for (name, cell) in cells {
+            out.line(format!("{name:14} {}", printable(&cell)).trim_end())?;
         }
         Ok(())
     }
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
 }
 
 /// The old and the new value of a field, or its name alone if one of them is hidden.

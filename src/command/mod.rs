@@ -5,6 +5,7 @@ mod executor;
 mod hash_export;
 mod login;
 mod machine_token;
+mod mail_request;
 mod owned_webhooks;
 mod projection_skip;
 mod token;
@@ -19,6 +20,7 @@ mod webhook_state;
 pub use hash_export::record_hash_export;
 pub use login::LoginCommands;
 pub use machine_token::MachineToken;
+pub use mail_request::{MAIL_REQUEST_WINDOW, MAX_MAIL_REQUESTS, MailRequest};
 pub use owned_webhooks::WebhookIndex;
 pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use token::{Authentication, NewToken, TokenCommands, TokenState};
@@ -31,6 +33,7 @@ pub use webhook_registration::NewWebhook;
 pub use webhook_state::WebhookState;
 
 use std::fmt;
+use std::time::Duration;
 
 use domain::{
     DecodeError, LastAdministrator, Rejection, SessionId, TokenId, TokenRejection, UserId, WebhookId,
@@ -117,6 +120,12 @@ pub enum CommandError {
     /// The condition of the command excludes the current version.
     #[error("{aggregate} is at version {actual}, which the condition of the request excludes")]
     VersionMismatch { aggregate: Aggregate, actual: u64 },
+    /// The user was sent as many mails of this kind as permitted.
+    #[error(
+        "the user has requested as many mails of this kind as permitted; nothing was appended, try again in {} s",
+        .retry_after.as_secs()
+    )]
+    TooManyMailRequests { retry_after: Duration },
     /// Every attempt conflicted with another writer; nothing was appended.
     #[error("{0} is being changed by other requests; nothing was appended, try again")]
     Contended(Aggregate),

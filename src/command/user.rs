@@ -438,7 +438,7 @@ pub(super) fn system_write(
 }
 
 /// `None` if the user does not exist or was erased.
-fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Option<UserState> {
+pub(super) fn present(id: UserId, loaded: Loaded<User>, position: Option<Position>) -> Option<UserState> {
     let Loaded { state: User::Present(account), version, first_event_at: Some(first) } = loaded else {
         return None;
     };

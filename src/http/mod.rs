@@ -7,6 +7,7 @@
 //! table) and `extract` (validation and authority). `idempotency` replays repeated writes, `event_feed` serves subscribers, `api_error` is
 //! every error answer, `openapi` the API's document and `schemas` what it says of shared JSON.
 
+mod answer_tick;
 mod api_error;
 mod auth;
 mod client;
@@ -24,6 +25,7 @@ mod idempotency;
 mod introspect;
 mod jwks;
 mod log;
+mod mail_tokens;
 mod metrics;
 mod middleware;
 mod normalize_path;

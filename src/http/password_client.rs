@@ -67,6 +67,16 @@ impl PasswordClient {
         Ok(app.limits.refresh(self.address)?)
     }
 
+    /// Permits one request for a mail.
+    pub(crate) fn admit_mail_request(&self, app: &App) -> Result<(), ApiError> {
+        Ok(app.limits.request_mail(self.address)?)
+    }
+
+    /// Permits one use of a token from a mail.
+    pub(crate) fn admit_mail_token(&self, app: &App) -> Result<(), ApiError> {
+        Ok(app.limits.use_mail_token(self.address)?)
+    }
+
     /// Permits one sign-up.
     pub(crate) fn admit_sign_up(&self, app: &App) -> Result<Admission, ApiError> {
         let admission = self.admit(app)?;

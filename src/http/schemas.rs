@@ -156,6 +156,7 @@ schemas! {
         required("email", nullable(email("The e-mail address; null if it was erased since."))),
         required("username", nullable(string("The username; null if it was erased since."))),
         required("is_active", boolean("Whether the user could log in.")),
+        required("email_verified", boolean("Whether the user had proved to receive mail at the address.")),
         required("created_at", time("When the user registered: RFC 3339, UTC.")),
         required("roles", strings("The user's roles.")),
         required("version", integer("The version of the user's stream; also the `ETag`.")),
@@ -173,7 +174,7 @@ schemas! {
     }
     FieldChange = "FieldChange", "A field, before and after the event.", [FieldValue], {
         required("field",
-            string("`email`, `username`, `password`, `is_active`, `roles` or `is_locked`.")
+            string("`email`, `email_verified`, `username`, `password`, `is_active`, `roles` or `is_locked`.")
                 .examples(["is_active"])),
         optional("from", nullable_reference("FieldValue",
             "The value before; null if there was none. Left out for passwords.")),
@@ -364,7 +365,7 @@ alternatives! {
     ];
     FieldValue = "FieldValue", "The value of a field, unless it was erased.", [ErasedValue], [
         string("`email` and `username`."),
-        boolean("`is_active` and `is_locked`."),
+        boolean("`is_active`, `is_locked` and `email_verified`."),
         strings("`roles`."),
         Ref::from_schema_name("ErasedValue")
     ];

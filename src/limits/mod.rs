@@ -37,6 +37,11 @@ const LOGINS: Policy = Policy::bucket("logins", 300, Duration::from_hours(1));
 /// Registrations of webhooks by one owner: each makes this service resolve a host name. An owner may have
 /// 100.
 const WEBHOOK_REGISTRATIONS: Policy = Policy::bucket("webhook-registrations", 150, Duration::from_mins(15));
+/// Requests for mails from one address: a client of this service sends no mail to many people. How many one user gets is
+/// decided by the log.
+const MAIL_REQUESTS: Policy = Policy::bucket("mail-requests", 60, Duration::from_mins(15));
+/// Uses of tokens in mails from one address: each costs a signature check, and a read of the log.
+const MAIL_TOKENS: Policy = Policy::bucket("mail-tokens", 120, Duration::from_mins(1));
 /// Changes of e-mail address, username and password by one user: each answer tells whether another user has them.
 const IDENTITY_CHANGES: Policy = Policy::bucket("identity-changes", 20, Duration::from_hours(1));
 
@@ -50,6 +55,8 @@ pub struct Limits {
     sessions: TokenBuckets<UserId>,
     logins: TokenBuckets<UserId>,
     token_failures: TokenFailures,
+    mail_requests: TokenBuckets<ClientAddress>,
+    mail_tokens: TokenBuckets<ClientAddress>,
     webhook_registrations: TokenBuckets<UserId>,
     identity_changes: TokenBuckets<UserId>,
 }
@@ -68,6 +75,8 @@ impl Limits {
             sessions: TokenBuckets::new(SESSIONS, clock.clone()),
             logins: TokenBuckets::new(LOGINS, clock.clone()),
             token_failures: TokenFailures::new(clock.clone()),
+            mail_requests: TokenBuckets::new(MAIL_REQUESTS, clock.clone()),
+            mail_tokens: TokenBuckets::new(MAIL_TOKENS, clock.clone()),
             webhook_registrations: TokenBuckets::new(WEBHOOK_REGISTRATIONS, clock.clone()),
             identity_changes: TokenBuckets::new(IDENTITY_CHANGES, clock),
         }
@@ -116,6 +125,16 @@ impl Limits {
         if self.enabled {
             self.token_failures.record(token, is_valid);
         }
+    }
+
+    /// Permits one request for a mail.
+    pub(crate) fn request_mail(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.mail_requests, client)
+    }
+
+    /// Permits one use of a token from a mail.
+    pub(crate) fn use_mail_token(&self, client: ClientAddress) -> Result<(), LimitExceeded> {
+        self.take(&self.mail_tokens, client)
     }
 
     /// Permits one registration of a webhook.

@@ -50,6 +50,12 @@ impl UserQueries {
         self.find_or_confirm_absent(&UserKey::Email(email.key())).await
     }
 
+    /// The user who holds the claim on that e-mail address, according to the log; rows may lag.
+    pub(crate) async fn claimant_of_email(&self, email: &EmailAddress) -> Result<Option<UserId>, QueryError> {
+        let owner = self.claim_owner(ClaimKind::Email, &email.key()).await?;
+        Ok(owner.and_then(|id| UserId::parse(&id).ok()))
+    }
+
     /// The user of that username. `None` is certain: the rows include the head of the log.
     pub(crate) async fn by_username(&self, username: &Username) -> Result<Option<UserRow>, QueryError> {
         self.find_or_confirm_absent(&UserKey::Username(username.key())).await

@@ -36,8 +36,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks", "introspection"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
+SECRET_KEY = "a secret key of the tests, longer than thirty-two bytes"
 SETTINGS = {
     **ADMIN,
+    "SECRET_KEY": SECRET_KEY,
     "AEGIS_LISTEN": "127.0.0.1:0",
     "AEGIS_LOG": "info",
     # Requests come faster than those of any person.
@@ -52,7 +54,6 @@ SETTINGS = {
     "AEGIS_WEBHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
 }
 MONGODB_SETTINGS = {
-    "SECRET_KEY": "a secret key of the tests, longer than thirty-two bytes",
     "AEGIS_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     "DATABASE_NAME": "aegis",
 }
@@ -192,7 +193,8 @@ def is_ready(url):
 def schemathesis(programs, address, folder):
     # Nothing is written beside the hooks.
     paths = {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
-    variables = {**os.environ, **ADMIN, **paths, "AEGIS_ADDRESS": address}
+    # With it, tokens are signed that otherwise come by mail.
+    variables = {**os.environ, **ADMIN, **paths, "SECRET_KEY": SECRET_KEY, "AEGIS_ADDRESS": address}
     command = [programs / "st", "--config-file", HERE / "schemathesis.toml", "run", f"{address}/api/v1/openapi.json"]
     run(command, cwd=folder, env=variables)
 

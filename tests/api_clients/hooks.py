@@ -8,9 +8,14 @@ No request can end its own caller, an administrator: requests to change or end t
 signed up for each of them, with their password, and requests to other accounts never name the administrator.
 """
 
+import base64
+import hashlib
+import hmac
 import itertools
+import json
 import os
 import re
+import time
 import unicodedata
 
 import requests
@@ -25,6 +30,13 @@ PASSWORD = "correct horse battery staple"
 RECEIVER = "http://127.0.0.1:9"
 OWN_ACCOUNT = {"DELETE /users/me", "PATCH /users/me", "POST /users/me/deactivate", "POST /users/me/password"}
 ENDS_OWN_TOKENS = {"POST /auth/logout", "POST /auth/logout-all"}
+# A user may send three in an hour.
+LIMITED_BY_USER = {"POST /auth/verify-email/request"}
+# The purposes of the tokens in mails.
+MAIL_AUDIENCES = {
+    "POST /auth/verify-email": "aegis:verify-email",
+    "POST /auth/password/reset": "aegis:reset-password",
+}
 FORM_FIELDS = {
     "POST /auth/login/access-token": {"username", "password", "grant_type", "scope", "client_id", "client_secret"},
     "POST /auth/token": {
@@ -39,6 +51,18 @@ numbers = itertools.count(1)
 # The default strategy makes domains in which no mail is delivered (`.arpa`), which are rejected.
 local_parts = strategies.from_regex(r"\A[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,40}\Z")
 schemathesis.openapi.format("idn-email", local_parts.map(lambda local_part: f"{local_part}@example.com"))
+
+
+def mail_token(user, audience):
+    """The token in a mail to a new user, as the service signs it."""
+    claims = {"sub": user, "aud": audience, "exp": int(time.time()) + 600, "ver": 1, "epoch": 1}
+
+    def encoded(part):
+        return base64.urlsafe_b64encode(part).rstrip(b"=")
+
+    message = b".".join(encoded(json.dumps(part).encode()) for part in [{"alg": "HS256", "typ": "mail+jwt"}, claims])
+    signature = hmac.new(os.environ["SECRET_KEY"].encode(), message, hashlib.sha256).digest()
+    return (message + b"." + encoded(signature)).decode()
 
 
 def bearer(token):
@@ -143,7 +167,7 @@ def before_call(context, case, kwargs):
         case.body = {}
     if isinstance(case.body, dict) and is_valid(case, Location.BODY):
         aim_body(case, label)
-    if label in OWN_ACCOUNT | ENDS_OWN_TOKENS and case.headers.get("Authorization") == f"Bearer {state.token}":
+    if label in OWN_ACCOUNT | ENDS_OWN_TOKENS | LIMITED_BY_USER and case.headers.get("Authorization") == f"Bearer {state.token}":
         _, log_in_again = state.sign_up()
         case.headers["Authorization"] = f"Bearer {log_in_again()}"
 
@@ -217,6 +241,8 @@ def aim_body(case, label):
             body["username"] = visible(body["username"])
     elif label == "POST /users/me/password":
         body["current_password"] = PASSWORD
+    elif label in MAIL_AUDIENCES:
+        body["token"] = mail_token(state.sign_up()[0], MAIL_AUDIENCES[label])
     elif label in OWN_ACCOUNT:
         body["password"] = PASSWORD
     elif label == "POST /webhooks":

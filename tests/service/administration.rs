@@ -28,7 +28,7 @@ async fn user_resource_has_roles_version_and_position(store: Store) {
     let created_at = body.as_object_mut().unwrap().remove("created_at").unwrap();
     assert!(created_at.as_str().unwrap().parse::<Timestamp>().is_ok());
     let expected = json!({
-        "id": user.id, "email": "ada@example.com", "username": "ada", "is_active": true,
+        "id": user.id, "email": "ada@example.com", "email_verified": false, "username": "ada", "is_active": true,
         "roles": ["auditor", "subscriber"], "version": 3, "position": app.head().await,
     });
     assert_eq!(body, expected);

@@ -33,7 +33,7 @@ async fn user_as_of_a_position_or_time(store: Store) {
     app.clock.set("2031-03-01T13:00:00Z".parse().unwrap());
     let deactivated = admin.deactivate(&ada.id).send().await.expect(200).position();
     let expected = |is_active: bool, roles: &[&str], version: u64, position: u64| {
-        json!({"id": ada.id, "email": ada.email, "username": "ada", "is_active": is_active, "roles": roles,
+        json!({"id": ada.id, "email": ada.email, "username": "ada", "is_active": is_active, "roles": roles, "email_verified": false,
             "created_at": "2031-03-01T11:00:00.000Z", "version": version, "position": position})
     };
     let (first, second) =
@@ -216,6 +216,7 @@ async fn cli_shows_history_and_past_state(store: Store) {
     assert_eq!((&shown[0]["is_active"], &shown[0]["email"]), (&json!(false), &json!(email)), "{shown:?}");
     let shown = deployment.run_ok(&["users", "show", &bob, "--as-of", "3"]).await.stdout;
     assert!(shown.contains("(erased)") && shown.contains("auditor"), "{shown}");
+    assert!(shown.contains("email_verified no"), "{shown}");
     for (user, as_of, why) in [(&ada, "0", "there was no user"), (&ada, "99", "beyond the head")] {
         let refused = deployment.run(&["users", "show", user, "--as-of", as_of]).await;
         assert!(refused.code == Some(1) && refused.stderr.contains(why), "{refused:?}");

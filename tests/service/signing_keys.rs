@@ -62,7 +62,7 @@ async fn start(store: &Store, algorithm: Algorithm, previous: Option<Algorithm>)
 }
 
 /// `aegis keys rotate --signing` by the clock of the service.
-async fn rotate(app: &TestApp, at_once: bool) -> String {
+pub(crate) async fn rotate(app: &TestApp, at_once: bool) -> String {
     let settings = TestApp::settings_of(app.store());
     let database = Database::connect(&settings.database).await.unwrap();
     let env = Env::new(app.clock.clone(), app.clock.clone());

@@ -240,6 +240,8 @@ pub(super) fn any_command() -> impl Strategy<Value = (usize, UserCommand)> {
         1 => Just(UserCommand::RevokeRole { role: Role::Auditor }),
         1 => (0..5_usize, any::<bool>()).prop_map(|(name, both)| rename(&format!("name{name}"), both)),
         1 => Just(change_password()),
+        1 => Just(UserCommand::RequestEmailVerification),
+        2 => (1..8_u64).prop_map(|token_version| UserCommand::VerifyEmail { token_version }),
         1 => Just(ERASE),
     ];
     (0..5_usize, command)

@@ -33,6 +33,7 @@ proptest! {
                 let User::Present(account) = user else { panic!("a row of a user who never registered") };
                 assert_eq!((row.version, row.is_active, &row.roles), (*version, account.is_active, &account.roles));
                 assert_eq!(account.email.known(), Some(&row.email));
+                assert_eq!((row.is_email_verified, row.version), (account.is_email_verified, account.version));
                 assert_eq!(account.username.known(), Some(&row.username));
                 assert_eq!(account.password_hash.as_ref().and_then(|hash| hash.known()), row.password_hash.as_ref());
                 let registered_here = account.created_at.is_none();

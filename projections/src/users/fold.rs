@@ -40,16 +40,18 @@ pub(super) fn fold(
         | UserEvent::TokensRevoked
         | UserEvent::SessionRevoked { .. }
         | UserEvent::EmailVerificationRequested
-        | UserEvent::EmailVerified
         | UserEvent::PasswordResetRequested => row,
+        UserEvent::EmailVerified => row.map(|row| UserRow { is_email_verified: true, ..row }),
         UserEvent::PasswordRehashed { password_hash } | UserEvent::PasswordChanged { password_hash } => row
             .map(|row| UserRow {
                 password_hash: password_hash.known().cloned().or(row.password_hash),
                 ..row
             }),
-        UserEvent::EmailChanged { previous: _, email } => {
-            row.map(|row| UserRow { email: email.known().cloned().unwrap_or(row.email), ..row })
-        }
+        UserEvent::EmailChanged { previous: _, email } => row.map(|row| UserRow {
+            email: email.known().cloned().unwrap_or(row.email),
+            is_email_verified: false,
+            ..row
+        }),
         UserEvent::UsernameChanged { previous: _, username } => {
             row.map(|row| UserRow { username: username.known().cloned().unwrap_or(row.username), ..row })
         }
@@ -89,6 +91,7 @@ fn opened(
         created_at,
         roles: BTreeSet::new(),
         password_hash: password_hash.cloned(),
+        is_email_verified: false,
         version: envelope.version,
         tokens_from: 0,
         position: envelope.position,

@@ -11,15 +11,35 @@ use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, wi
 
 use crate::projection::{PoisonEvent, Projection};
 use crate::unauthenticated::Unauthenticated;
+use crate::without_verification::WithoutVerification;
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: INDEXES };
-static UNAUTHENTICATED: Unauthenticated<Users> = Unauthenticated {
-    current: Users,
-    schema: &TableSchema { columns: without_mac(COLUMNS), indexes: INDEXES },
+static WITHOUT_VERIFICATION: WithoutVerification<Users> = without_verification(Some(&UNAUTHENTICATED));
+static UNAUTHENTICATED: Unauthenticated<WithoutVerification<Users>> = Unauthenticated {
+    current: without_verification(None),
+    schema: &TableSchema { columns: without_mac(COLUMNS_OF_2), indexes: INDEXES },
 };
 
 const INDEXES: &[&str] = &["email_key", "username_key"];
 const COLUMNS: &[Column] = &[
+    Column { name: "id", kind: ColumnKind::Text },
+    Column { name: "email", kind: ColumnKind::Text },
+    Column { name: "username", kind: ColumnKind::Text },
+    Column { name: "is_active", kind: ColumnKind::Boolean },
+    Column { name: "created_at", kind: ColumnKind::Time },
+    Column { name: "roles", kind: ColumnKind::TextList },
+    Column { name: "email_key", kind: ColumnKind::Text },
+    Column { name: "username_key", kind: ColumnKind::Text },
+    Column { name: "password_hash", kind: ColumnKind::Text },
+    Column { name: "email_verified", kind: ColumnKind::Boolean },
+    Column { name: "version", kind: ColumnKind::Integer },
+    Column { name: "tokens_from", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
+];
+
+/// The columns of version 2.
+const COLUMNS_OF_2: &[Column] = &[
     Column { name: "id", kind: ColumnKind::Text },
     Column { name: "email", kind: ColumnKind::Text },
     Column { name: "username", kind: ColumnKind::Text },
@@ -35,6 +55,12 @@ const COLUMNS: &[Column] = &[
     MAC,
 ];
 
+const SCHEMA_OF_2: &TableSchema = &TableSchema { columns: COLUMNS_OF_2, indexes: INDEXES };
+
+const fn without_verification(previous: Option<&'static dyn Projection>) -> WithoutVerification<Users> {
+    WithoutVerification { current: Users, schema: SCHEMA_OF_2, previous }
+}
+
 /// The projection.
 #[derive(Clone, Copy, Debug)]
 pub struct Users;
@@ -45,7 +71,7 @@ impl Projection for Users {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static TableSchema {
@@ -78,6 +104,6 @@ impl Projection for Users {
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&UNAUTHENTICATED)
+        Some(&WITHOUT_VERIFICATION)
     }
 }

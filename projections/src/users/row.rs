@@ -24,6 +24,8 @@ pub struct UserRow {
     pub roles: BTreeSet<Role>,
     /// What their password is checked against; `None` if they have none yet.
     pub password_hash: Option<PasswordHash>,
+    /// Whether they have proved to receive mail at the address.
+    pub is_email_verified: bool,
     /// The version of their stream that the row shows.
     pub version: u64,
     /// Tokens that carry a lower version are void.
@@ -47,7 +49,7 @@ impl UserRow {
     #[must_use]
     pub fn to_row(&self) -> Row {
         let roles: Vec<Value> = self.roles.iter().map(|role| role.as_str().into()).collect();
-        let fields: [(&str, Value); 11] = [
+        let fields: [(&str, Value); 12] = [
             ("id", self.id.to_string().into()),
             ("email", self.email.as_str().into()),
             ("username", self.username.as_str().into()),
@@ -56,6 +58,7 @@ impl UserRow {
             ("roles", roles.into()),
             ("email_key", self.email.key().into()),
             ("username_key", self.username.key().into()),
+            ("email_verified", self.is_email_verified.into()),
             ("version", self.version.into()),
             ("tokens_from", self.tokens_from.into()),
             ("position", self.position.get().into()),
@@ -79,6 +82,8 @@ impl UserRow {
                 .get("created_at", |value| Timestamp::from_millisecond(value.as_i64()?).ok())?,
             roles: fields.get("roles", roles)?,
             password_hash: fields.optional("password_hash", PasswordHash::from_stored)?,
+            // Rows of the previous version have no such column.
+            is_email_verified: row.get("email_verified").and_then(Value::as_bool).unwrap_or_default(),
             version: fields.get("version", Value::as_u64)?,
             tokens_from: fields.get("tokens_from", Value::as_u64)?,
             position: fields.get("position", Value::as_u64).map(Position::new)?,

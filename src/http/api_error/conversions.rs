@@ -10,7 +10,7 @@ use store::{AppendError, Corruption, StoreError, VersionError};
 
 use super::{ApiError, Loc};
 use crate::app::NotStarted;
-use crate::command::{CommandError, SkipError};
+use crate::command::{CommandError, MAIL_REQUEST_WINDOW, MAX_MAIL_REQUESTS, SkipError};
 use crate::crypto::{HashingError, InvalidToken};
 use crate::limits::{LimitExceeded, Policy};
 use crate::query::QueryError;
@@ -94,6 +94,11 @@ impl From<CommandError> for ApiError {
                 Self::Conflict { code: "password_changed", detail: rejection.to_string() }
             }
             CommandError::Rejected(Rejection::InvalidMailToken) => Self::InvalidMailToken,
+            CommandError::TooManyMailRequests { retry_after } => {
+                let quota = u32::try_from(MAX_MAIL_REQUESTS).unwrap_or(u32::MAX);
+                let policy = Policy::bucket("mails", quota, MAIL_REQUEST_WINDOW);
+                Self::RateLimited(policy.exceeded(retry_after))
+            }
             CommandError::LastAdministrator(_) => Self::LastAdministrator,
             CommandError::Unauthorized { .. } => Self::Forbidden,
             CommandError::VersionMismatch { .. } => Self::VersionMismatch,

@@ -1,9 +1,12 @@
-//! `/auth`: sign-up, tokens for passwords and refresh tokens, and their revocation.
+//! `/auth`: sign-up, tokens for passwords and refresh tokens and their revocation, and what links in mails do.
 
+mod forgot_password;
 pub(super) mod login;
 pub(super) mod logout;
+mod reset_password;
 mod sign_up;
 pub(super) mod token;
+mod verify_email;
 
 use utoipa_axum::routes;
 
@@ -17,5 +20,9 @@ pub(super) fn routes() -> Routes {
         routes!(logout::log_out),
         routes!(logout::log_out_everywhere),
         routes!(logout::revoke_user_token),
+        routes!(verify_email::request_email_verification),
+        routes!(verify_email::verify_email),
+        routes!(forgot_password::forgot_password),
+        routes!(reset_password::reset_password),
     ]
 }

@@ -388,14 +388,20 @@ impl FromRequestParts<HttpState> for EventReader {
     }
 }
 
-/// The claims of a valid token. Another node may have added its key.
+/// The claims of a valid token.
 pub(crate) async fn verify(app: &App, token: &str) -> Result<VerifiedToken, ApiError> {
+    load_unknown_key(app, token).await?;
+    Ok(app.tokens.verify(token)?)
+}
+
+/// Loads the key that a token names, if it is unknown: another node may have added it.
+pub(crate) async fn load_unknown_key(app: &App, token: &str) -> Result<(), ApiError> {
     if app.tokens.has_unknown_key(token)
         && let Some(keys) = &app.services()?.token_keys
     {
         keys.load_unknown().await?;
     }
-    Ok(app.tokens.verify(token)?)
+    Ok(())
 }
 
 /// The token of `Authorization: Bearer …`, the scheme in any case (RFC 9110 §11.1) and followed by any number

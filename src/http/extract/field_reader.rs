@@ -22,6 +22,9 @@ const REASON_PATTERN: &str = r"^[^\p{Cc}--[\n\t]]*$";
 const TOKEN_NAME_PATTERN: &str = USERNAME_PATTERN;
 const PASSWORD_PATTERN: &str = r"^[^\u0000]*$";
 
+/// The tokens that are issued are far shorter.
+const MAX_MAIL_TOKEN_LENGTH: usize = 4096;
+
 pub(crate) struct FieldReader {
     /// Fields that may be echoed.
     given: Map<String, Value>,
@@ -155,6 +158,18 @@ impl FieldReader {
             Some(_) => self.reject(ValidationError::not_a_string(Loc::Field(name), Value::Null)),
             None => self.missing(name),
         }
+    }
+
+    /// The token of a link in a mail. What is no token is refused when it is verified.
+    pub(crate) fn mail_token(&mut self, name: &'static str) -> Option<String> {
+        let (text, loc) = (self.text(name)?, Loc::Field(name));
+        if text.is_empty() {
+            return self.reject(ValidationError::too_short(loc, 1, text.into()));
+        }
+        if text.len() > MAX_MAIL_TOKEN_LENGTH {
+            return self.reject(ValidationError::too_long(loc, MAX_MAIL_TOKEN_LENGTH, Value::Null));
+        }
+        Some(text)
     }
 
     /// A password to be set. Errors do not echo it.

@@ -23,7 +23,7 @@ use super::openapi::parameters::{document_extractors, min_position, path_paramet
 pub(crate) use body::{FromFields, JsonBody, NoBody, OptionalJsonBody, read_body};
 pub(crate) use caller::{
     Admin, Auditor, Caller, CurrentUser, EventReader, Introspector, LogoutCaller, MetricsReader, Operator,
-    StatsReader, WebhookOwner,
+    StatsReader, WebhookOwner, load_unknown_key,
 };
 pub(crate) use documented_query::{DocumentedParameters, DocumentedQuery};
 pub(crate) use field_reader::{FieldReader, redact_secrets};

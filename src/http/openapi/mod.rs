@@ -21,8 +21,12 @@ const SECURITY_SCHEME: &str = "OAuth2PasswordBearer";
 const REQUEST_BODIES: [&str; 5] = ["NewWebhook", "Replay", "Rollback", "DropVersion", "Skip"];
 
 /// The schemas and fields of passwords to be set.
-const NEW_PASSWORDS: [(&str, &str); 3] =
-    [("SignUp", "password"), ("PasswordChange", "new_password"), ("NewUser", "password")];
+const NEW_PASSWORDS: [(&str, &str); 4] = [
+    ("SignUp", "password"),
+    ("PasswordChange", "new_password"),
+    ("NewUser", "password"),
+    ("PasswordReset", "new_password"),
+];
 
 #[derive(OpenApi)]
 #[openapi(

@@ -21,27 +21,45 @@ use crate::crypto::Password;
 use crate::http::api_error::ApiError;
 use crate::http::conditional::{IfMatch, IfNoneMatch, entity_tag};
 use crate::http::credentials::confirm_password;
-use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition};
+use crate::http::extract::{CurrentUser, FieldReader, FromFields, JsonBody, MinPosition, QueryParams};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
+use crate::http::openapi::builders::one_of;
+use crate::http::openapi::parameters::{document_extractors, query_parameter};
 use crate::http::password_client::PasswordClient;
 use crate::query::{PersonalRecord, QueryError};
+
+/// Documents the parameter `fields`.
+pub(crate) struct FieldsParameter;
+
+document_extractors! {
+    FieldsParameter: [query_parameter("fields", one_of(["all"], "Shows more than the fields of the legacy service"))];
+}
 
 /// Shows the caller's account.
 #[utoipa::path(
     get, path = "/users/me",
-    params(MinPosition, IfNoneMatch),
+    params(FieldsParameter, MinPosition, IfNoneMatch),
     responses(
         (status = 200, description = "The caller", body = UserView,
             headers(("ETag" = String))),
         IfNoneMatch,
         CurrentUser,
         (status = 404, description = "The token's user does not exist"),
+        (status = 422, description = "Another value of `fields`, which is repeated, or not a position"),
         (status = 503, description = "`unavailable` or `projection_behind`"),
     ),
 )]
-pub(crate) async fn show_me(user: CurrentUser) -> impl IntoResponse {
-    (entity_tag(user.row.version), Json(UserView::from_row(&user.row)))
+pub(crate) async fn show_me(
+    user: CurrentUser,
+    mut params: QueryParams,
+) -> Result<impl IntoResponse, ApiError> {
+    let all = params.choice("fields", &[("all", ())]);
+    let view = match params.finish(all)? {
+        Some(()) => UserView::with_all_fields(&user.row),
+        None => UserView::from_row(&user.row),
+    };
+    Ok((entity_tag(user.row.version), Json(view)))
 }
 
 /// The caller's current password, which irreversible requests ask for again.

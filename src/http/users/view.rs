@@ -17,7 +17,7 @@ pub(crate) struct UserView {
     /// A UUID, or the 24 hex digits of an imported `ObjectId`.
     #[schema(examples("0193e2b4-0000-7000-8000-000000000001"))]
     id: String,
-    /// The e-mail address; not verified.
+    /// The e-mail address.
     #[schema(format = IdnEmail, examples("ada@example.com"))]
     email: String,
     /// The username.
@@ -28,9 +28,14 @@ pub(crate) struct UserView {
     /// When the user registered: RFC 3339, UTC.
     #[schema(format = DateTime, examples("2026-11-22T08:03:14.680Z"))]
     created_at: String,
+    /// Whether the user has proved to receive mail at the address; only with `fields=all`.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
 }
 
 impl UserView {
+    /// The five fields of the legacy service.
     pub(crate) fn from_row(row: &UserRow) -> Self {
         Self {
             id: row.id.to_string(),
@@ -38,7 +43,12 @@ impl UserView {
             username: row.username.as_str().to_owned(),
             is_active: row.is_active,
             created_at: rfc3339(row.created_at),
+            email_verified: None,
         }
+    }
+
+    pub(crate) fn with_all_fields(row: &UserRow) -> Self {
+        Self { email_verified: Some(row.is_email_verified), ..Self::from_row(row) }
     }
 
     /// # Errors
@@ -52,6 +62,7 @@ impl UserView {
             username: username.to_owned(),
             is_active: user.account.is_active,
             created_at: rfc3339(user.created_at),
+            email_verified: None,
         })
     }
 }
@@ -71,7 +82,10 @@ pub(crate) struct UserDetail {
 impl UserDetail {
     pub(crate) fn from_state(user: &UserState) -> Result<Self, ApiError> {
         Ok(Self {
-            user: UserView::from_state(user)?,
+            user: UserView {
+                email_verified: Some(user.account.is_email_verified),
+                ..UserView::from_state(user)?
+            },
             roles: names(&user.account.roles),
             version: user.version,
         })
@@ -85,6 +99,7 @@ pub(super) fn current_user(row: &UserRow) -> UserAt {
         email: Some(row.email.as_str().to_owned()),
         username: Some(row.username.as_str().to_owned()),
         is_active: row.is_active,
+        email_verified: row.is_email_verified,
         created_at: rfc3339(row.created_at),
         roles: names(&row.roles),
         version: row.version,

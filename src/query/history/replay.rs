@@ -59,6 +59,7 @@ pub struct UserAt {
     /// Null if it was erased since.
     pub username: Option<String>,
     pub is_active: bool,
+    pub email_verified: bool,
     /// RFC 3339, UTC.
     pub created_at: String,
     pub roles: Vec<&'static str>,
@@ -106,6 +107,7 @@ impl ReplayedUser {
             email: known(account.email.as_ref().map(EmailAddress::as_str)),
             username: known(account.username.as_ref().map(Username::as_str)),
             is_active: account.is_active,
+            email_verified: account.is_email_verified,
             created_at: rfc3339(event_codec::registered_at(account, first)),
             roles: account.roles.iter().map(|role| role.as_str()).collect(),
             version: self.version,

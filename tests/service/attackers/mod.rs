@@ -166,6 +166,8 @@ impl Scene {
             Payload::NewPassword => {
                 request.json(&json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD}))
             }
+            Payload::MailToken => request.json(&json!({"token": "x", "new_password": NEW_PASSWORD})),
+            Payload::ForgottenPassword => request.json(&json!({"email": "unknown@example.com"})),
             Payload::Reason => request.json(&json!({"reason": "requested by a test"})),
             Payload::Erasure => request.json(&json!({"reason": "request"})),
             Payload::Webhook => request.json(&self.webhook_body()),

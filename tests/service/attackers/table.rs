@@ -7,8 +7,8 @@ use self::Authority::{
     WebhookOwner,
 };
 use self::Payload::{
-    Empty, Erasure, Identity, Introspection, Login, NewPassword, NewToken, Password, Range, Reason,
-    Revocation, SignUp, Skip, Token, Version, Webhook,
+    Empty, Erasure, ForgottenPassword, Identity, Introspection, Login, MailToken, NewPassword, NewToken,
+    Password, Range, Reason, Revocation, SignUp, Skip, Token, Version, Webhook,
 };
 
 /// Who may send a request.
@@ -50,6 +50,10 @@ pub(super) enum Payload {
     Identity,
     /// Another password.
     NewPassword,
+    /// A token of no mail, and a password.
+    MailToken,
+    /// An e-mail address that no user has.
+    ForgottenPassword,
     Reason,
     Erasure,
     Webhook,
@@ -94,7 +98,7 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 66] = [
+pub(super) const TABLE: [Line; 70] = [
     line("GET", "/", Public, Empty, 200),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
@@ -109,6 +113,10 @@ pub(super) const TABLE: [Line; 66] = [
     line("POST", "/api/v1/auth/revoke", Public, Revocation, 200),
     line("POST", "/api/v1/auth/logout", Authentic, Empty, 204),
     line("POST", "/api/v1/auth/logout-all", AuthenticWithoutSession, Empty, 204),
+    line("POST", "/api/v1/auth/verify-email/request", User, Empty, 202),
+    line("POST", "/api/v1/auth/verify-email", Public, MailToken, 400),
+    line("POST", "/api/v1/auth/password/forgot", Public, ForgottenPassword, 202),
+    line("POST", "/api/v1/auth/password/reset", Public, MailToken, 400),
     line("GET", "/api/v1/users/me", User, Empty, 200),
     line("GET", "/api/v1/users/me/sessions", User, Empty, 200),
     line("DELETE", "/api/v1/users/me/sessions/{id}", User, Empty, 404),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use aegis::app::{App, Database, ProjectionMode, Services};
 use aegis::config::Settings;
-use store::Env;
+use aegis::crypto::MailToken;
+use jiff::Timestamp;
+use store::{Clock, Env};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,16 @@ impl TestApp {
     /// The services behind the router.
     pub(crate) fn services(&self) -> &Services {
         self.app.services().unwrap()
+    }
+
+    /// The time that the clock of the service shows.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The text of a mail token, signed with the keys of the service.
+    pub(crate) fn mail_token(&self, token: MailToken, expires_at: Timestamp) -> String {
+        token.issue(&self.app.tokens, expires_at).unwrap()
     }
 
     /// The position of the last event.

@@ -97,17 +97,15 @@ pub fn decide(user: &User, command: UserCommand) -> Result<Vec<UserEvent>, Rejec
             Ok(vec![UserEvent::EmailVerificationRequested])
         }
         (User::Present(account), UserCommand::VerifyEmail { token_version }) => {
-            check_mail_token(account, account.verification_tokens_after, token_version)?;
-            Ok(vec![UserEvent::EmailVerified])
+            let accepted = account.accepts_verification_token(token_version);
+            accepted.then(|| vec![UserEvent::EmailVerified]).ok_or(Rejection::InvalidMailToken)
         }
         (User::Present(account), UserCommand::RequestPasswordReset) if account.is_active => {
             Ok(vec![UserEvent::PasswordResetRequested])
         }
         (User::Present(account), UserCommand::ResetPassword { token_version, password_hash }) => {
-            check_mail_token(account, account.reset_tokens_after, token_version)?;
-            let password_hash = Erasable::Known(password_hash);
-            let verified = (!account.is_email_verified).then_some(UserEvent::EmailVerified);
-            Ok([UserEvent::PasswordChanged { password_hash }].into_iter().chain(verified).collect())
+            let accepted = account.accepts_reset_token(token_version);
+            accepted.then(|| password_reset(account, password_hash)).ok_or(Rejection::InvalidMailToken)
         }
         (User::Present(account), UserCommand::Erase { reason }) => Ok(erasure(account.is_active, reason)),
         (
@@ -131,11 +129,12 @@ fn check_confirmation(account: &Account, confirmed: Option<&PasswordHash>) -> Re
     if is_current { Ok(()) } else { Err(Rejection::PasswordChanged) }
 }
 
-/// `void_up_to` is the version of the last event that voided tokens of this purpose. A token of a later version than
-/// that of the stream was issued before a restore.
-fn check_mail_token(account: &Account, void_up_to: u64, token_version: u64) -> Result<(), Rejection> {
-    let is_valid = token_version > void_up_to && token_version <= account.version;
-    if account.is_active && is_valid { Ok(()) } else { Err(Rejection::InvalidMailToken) }
+/// The mail was received at the current e-mail address, which is thereby verified: a change of it would have voided
+/// the token.
+fn password_reset(account: &Account, password_hash: PasswordHash) -> Vec<UserEvent> {
+    let changed = UserEvent::PasswordChanged { password_hash: Erasable::Known(password_hash) };
+    let verified = (!account.is_email_verified).then_some(UserEvent::EmailVerified);
+    [changed].into_iter().chain(verified).collect()
 }
 
 fn identity_changes(

@@ -47,6 +47,19 @@ pub struct Account {
 }
 
 impl Account {
+    /// Whether a mail token that was issued for the event of that version may verify the e-mail address.
+    #[must_use]
+    pub const fn accepts_verification_token(&self, version: u64) -> bool {
+        self.is_active && version > self.verification_tokens_after && version <= self.version
+    }
+
+    /// Whether a mail token that was issued for the event of that version may set a password. A version above that of
+    /// the stream was lost in a restore.
+    #[must_use]
+    pub const fn accepts_reset_token(&self, version: u64) -> bool {
+        self.is_active && version > self.reset_tokens_after && version <= self.version
+    }
+
     /// Voids every mail token issued so far.
     pub(super) const fn void_mail_tokens(&mut self) {
         self.verification_tokens_after = self.version;

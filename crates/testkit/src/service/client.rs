@@ -173,6 +173,17 @@ impl Response {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// All headers with a name in lower case, in the order of the names.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let text =
+            |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let mut headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        headers.sort_unstable();
+        headers
+    }
+
     /// The body as bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -2,8 +2,8 @@
 //! loads, decides and appends; the `projections` crate applies the events to read models; [`query`] reads
 //! them. [`crypto`] hashes passwords and signs tokens, [`config`] reads the settings, [`cli`] is the command
 //! line, [`app`] the composition root, and [`authority`] reads from the log who may do what. [`cloud_event`]
-//! is the public form of an event, [`mod@export`] writes the log to files, [`webhooks`] deliver it, and [`import`] reads
-//! the users of other systems.
+//! is the public form of an event, [`mod@export`] writes the log to files, [`webhooks`] deliver it, [`mail`] sends
+//! the mails that follow from it, and [`import`] reads the users of other systems.
 
 pub mod app;
 pub mod authority;
@@ -15,7 +15,9 @@ pub mod crypto;
 pub mod export;
 pub mod http;
 pub mod import;
+mod leader_job;
 mod limits;
 mod logins;
+pub mod mail;
 pub mod query;
 pub mod webhooks;

@@ -7,7 +7,7 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 14] = [
+const FOLDERS: [(&str, &[&str]); 16] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),
@@ -18,9 +18,25 @@ const FOLDERS: [(&str, &[&str]); 14] = [
     ("logins", &["command", "config", "limits"]),
     ("export", &["cloud_event"]),
     ("import", &["app", "command", "crypto"]),
-    ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
-    ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
+    ("leader_job", &[]),
+    ("webhooks", &["cloud_event", "command", "config", "leader_job", "limits", "query"]),
+    ("mail", &["config", "crypto", "leader_job", "webhooks"]),
+    ("app", &["command", "config", "crypto", "leader_job", "limits", "logins", "mail", "query", "webhooks"]),
+    (
+        "http",
+        &[
+            "app",
+            "cloud_event",
+            "command",
+            "config",
+            "crypto",
+            "limits",
+            "logins",
+            "mail",
+            "query",
+            "webhooks",
+        ],
+    ),
     (
         "cli",
         &[
@@ -40,7 +56,7 @@ const FOLDERS: [(&str, &[&str]); 14] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 27] = [
+const LIBRARIES: [(&str, &[&str]); 29] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -56,6 +72,8 @@ const LIBRARIES: [(&str, &[&str]); 27] = [
     ("utoipa_swagger_ui", &["http"]),
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
+    ("lettre", &["config", "mail"]),
+    ("minijinja", &["mail"]),
     ("argon2", &["crypto"]),
     ("bcrypt", &["crypto"]),
     ("scrypt", &["crypto"]),

@@ -9,6 +9,8 @@ use crate::log::{self, Log};
 use crate::resend::resend_unsettled;
 use crate::revoked_tokens::{TokenResults, TokenWatch};
 use crate::seeded_rng::SeededRng;
+use crate::session_clients::SessionClients;
+use crate::session_journal::SessionRecord;
 use crate::summary;
 
 /// A running crash test.
@@ -16,6 +18,7 @@ pub(crate) struct CrashTest {
     pub(crate) context: ClientContext,
     clients: Clients,
     tokens: Option<TokenWatch>,
+    sessions: Option<SessionClients>,
     observers: Vec<FeedObserver>,
     /// The part of the log read so far.
     log: Log,
@@ -27,7 +30,7 @@ impl CrashTest {
         let observer =
             |service: &testkit::service::Client| FeedObserver::at(service.clone(), context.token.clone());
         let observers = context.services.iter().map(observer).collect();
-        Self { context, clients, tokens: None, observers, log: Log::default() }
+        Self { context, clients, tokens: None, sessions: None, observers, log: Log::default() }
     }
 
     /// Also revokes tokens and presents them to every service.
@@ -35,12 +38,19 @@ impl CrashTest {
         Self { tokens: Some(TokenWatch::start(&self.context, rng)), ..self }
     }
 
+    /// Also opens, renews and ends sessions.
+    pub(crate) fn with_sessions(self, rng: &mut SeededRng) -> Self {
+        Self { sessions: Some(SessionClients::start(&self.context, rng)), ..self }
+    }
+
     /// Checks the invariants that hold at any moment: the log verifies and agrees with every response.
     pub(crate) async fn check(&mut self, cluster: &Cluster) {
         // Responses first: the log read afterwards has to contain everything acknowledged by then.
         let records = self.context.journal.records();
+        let sessions = self.sessions.as_ref().map(SessionClients::records).unwrap_or_default();
         self.log.catch_up(cluster.command_line()).await;
         history_checker::assert_no_violations(&history_checker::violations(&records, &self.log));
+        history_checker::assert_no_violations(&history_checker::session_violations(&sessions, &self.log));
         log::verify(cluster.command_line()).await;
     }
 
@@ -51,6 +61,10 @@ impl CrashTest {
         if let Some(tokens) = self.tokens {
             assert_none_accepted(test, tokens.stop().await);
         }
+        let sessions = match self.sessions {
+            Some(sessions) => sessions.stop().await,
+            None => Vec::new(),
+        };
         resend_unsettled(&self.context).await;
         let mut seen = Vec::new();
         for observer in self.observers {
@@ -65,12 +79,21 @@ impl CrashTest {
             "the log read incrementally differs from the log read at once"
         );
         history_checker::assert_no_violations(&history_checker::violations(&records, &whole));
+        assert_no_session_violations(test, &sessions, &whole);
         history_checker::assert_no_violations(&history_checker::feed_violations(&seen, &whole));
         log::verify(cluster.command_line()).await;
         log::assert_rows_follow(cluster.command_line(), &whole).await;
         summary::print_totals(test, &records, &whole);
         whole
     }
+}
+
+fn assert_no_session_violations(test: &str, sessions: &[SessionRecord], log: &Log) {
+    let violations = history_checker::session_violations(sessions, log);
+    if !sessions.is_empty() {
+        summary::print_sessions(test, sessions, &violations);
+    }
+    history_checker::assert_no_violations(&violations);
 }
 
 fn assert_none_accepted(test: &str, results: TokenResults) {

@@ -63,8 +63,9 @@ async fn lose_primaries(config: TestConfig) {
     let mut set = ReplicaSet::of(3).await;
     let mut cluster = Cluster::on_mongodb(2, &set.url(), "aegis");
     let context = cluster.start_all(TIMEOUT).await;
-    let mut crash_test =
-        CrashTest::start(context.clone(), Clients::start(&context, &mut rng)).watching_tokens(&mut rng);
+    let mut crash_test = CrashTest::start(context.clone(), Clients::start(&context, &mut rng))
+        .watching_tokens(&mut rng)
+        .with_sessions(&mut rng);
     let mut gaps: BTreeMap<Loss, Vec<Duration>> = BTreeMap::new();
     for round in 0..config.primary_losses {
         let loss = LOSSES[round % LOSSES.len()];

@@ -1,11 +1,15 @@
 //! The history checker: compares the journal of the clients, and what feed observers saw, with the log.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::feed_observer::ObservedEvent;
 use crate::journal::{WriteOutcome, WriteRecord};
 use crate::log::{Log, Violation, ViolationKind};
+
+pub(crate) use sessions::session_violations;
 
 /// Every violation in the log and in the responses that clients got.
 pub(crate) fn violations(records: &[WriteRecord], log: &Log) -> Vec<Violation> {

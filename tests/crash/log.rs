@@ -57,6 +57,24 @@ pub(crate) enum ViolationKind {
         acknowledged_before: u64,
     },
     ObservedEventNotInLog,
+    /// After its end was acknowledged.
+    EndedSessionAccepted,
+    /// After another answer said that it has ended.
+    RefusedSessionAccepted,
+    /// The session of a client that did nothing that ends it.
+    OpenSessionRefused,
+    SuccessorsDiffer {
+        generation: usize,
+    },
+    RefreshTokenIssuedTwice,
+    /// A refresh within the retry window ended the session.
+    RetryTakenForReuse,
+    SessionEndedTwice,
+    AcknowledgedEndLost,
+    UnexpectedAnswer {
+        status: u16,
+        code: String,
+    },
 }
 
 /// The log, as `aegis events list` prints it.
@@ -158,6 +176,7 @@ impl Log {
                 "UserDeactivated" => *active = false,
                 "RoleGranted" => drop(roles.insert(role.to_owned())),
                 "RoleRevoked" => drop(roles.remove(role)),
+                "SessionRevoked" | "TokensRevoked" => {}
                 other => panic!("unexpected event type {other}"),
             }
         }

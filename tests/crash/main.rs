@@ -36,6 +36,8 @@ mod rebuilds;
 mod resend;
 mod revoked_tokens;
 mod service_kills;
+mod session_clients;
+mod session_journal;
 mod slow_projection;
 mod subscribers;
 mod summary;

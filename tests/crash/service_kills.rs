@@ -45,7 +45,8 @@ async fn survives_kills(test: &str, cluster: Cluster) {
 async fn run_rounds(test: &str, config: TestConfig, mut rng: SeededRng, mut cluster: Cluster) {
     let context = cluster.start_all(TIMEOUT).await;
     let clients = Clients::start(&context, &mut rng);
-    let mut crash_test = CrashTest::start(context.clone(), clients).watching_tokens(&mut rng);
+    let mut crash_test =
+        CrashTest::start(context.clone(), clients).watching_tokens(&mut rng).with_sessions(&mut rng);
     let (mut freezes, mut kills_at_startup, mut longest) = (0, 0, Duration::ZERO);
     for round in 1..=config.kills {
         await_writes(&context, WRITES_BETWEEN_FAILURES, context.journal.now()).await;

@@ -36,7 +36,8 @@ async fn slow_projection() {
     let mut cluster = Cluster::on_mongodb(2, &server.url(), "aegis");
     let context = cluster.start_all(TIMEOUT).await;
     let clients = Clients::start(&context, &mut rng);
-    let crash_test = CrashTest::start(context.clone(), clients).watching_tokens(&mut rng);
+    let crash_test =
+        CrashTest::start(context.clone(), clients).watching_tokens(&mut rng).with_sessions(&mut rng);
     await_writes(&context, 1, Duration::ZERO).await;
     let slow = doc! {
         "failCommands": ["insert", "update"],

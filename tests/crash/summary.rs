@@ -1,12 +1,13 @@
 //! Prints the figures of a test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
 use crate::journal::{Attempt, Journal, WriteOutcome, WriteRecord};
-use crate::log::Log;
+use crate::log::{Log, Violation, ViolationKind};
+use crate::session_journal::{SessionAction, SessionAnswer, SessionRecord};
 
 /// Prints past the capture of test output: a seed is needed when a test fails, the figures when it passes.
 pub(crate) fn print(line: &str) {
@@ -36,6 +37,43 @@ pub(crate) fn print_totals(test: &str, records: &[WriteRecord], log: &Log) {
         slowest.as_secs_f64(),
         log.head(),
     ));
+}
+
+/// Prints what happened to sessions.
+pub(crate) fn print_sessions(test: &str, records: &[SessionRecord], violations: &[Violation]) {
+    let (mut refused, mut repeated, mut unavailable, mut renewed) = (0, 0, 0, 0);
+    for record in records {
+        let ended_at = record.ended_at().unwrap_or(Duration::MAX);
+        for request in &record.requests {
+            refused += usize::from(request.answer == SessionAnswer::Refused && request.sent > ended_at);
+            unavailable += usize::from(request.answer.is_lost());
+            renewed += usize::from(matches!(request.answer, SessionAnswer::Renewed { .. }));
+        }
+        repeated += repeated_refreshes(record);
+    }
+    let is_accepted = |violation: &&Violation| {
+        matches!(violation.kind, ViolationKind::EndedSessionAccepted | ViolationKind::RefusedSessionAccepted)
+    };
+    let ended = records.iter().filter(|record| record.ended_at().is_some()).count();
+    print(&format!(
+        "{test}: {ended} sessions ended and then refused {refused} times, {} times accepted; {} others renewed to the end; \
+         {renewed} refreshes, {repeated} repeated after their answer was lost; {unavailable} requests without an answer",
+        violations.iter().filter(is_accepted).count(),
+        records.len() - ended,
+    ));
+}
+
+/// The refresh tokens of a session that were exchanged after an answer to them was lost.
+fn repeated_refreshes(record: &SessionRecord) -> usize {
+    let generations = record.requests.iter().filter_map(|request| match request.action {
+        SessionAction::Refresh { generation } if request.answer.is_lost() => Some(generation),
+        _ => None,
+    });
+    let lost: BTreeSet<usize> = generations.collect();
+    let is_renewed = |generation: &&usize| {
+        record.refreshes(**generation).any(|request| matches!(request.answer, SessionAnswer::Renewed { .. }))
+    };
+    lost.iter().filter(is_renewed).count()
 }
 
 fn shown(counts: &BTreeMap<&str, usize>) -> String {

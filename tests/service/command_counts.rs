@@ -1,6 +1,8 @@
 //! What a service costs its MongoDB, counted from `serverStatus`: commands and transactions, which do not depend
 //! on how busy the machine is.
 
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aegis::command::{CommandContext, NewWebhook};
@@ -10,13 +12,14 @@ use mongodb::Client;
 use testkit::{MongodServer, ServerCounts};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Store, TestApp, eventually, on_one_store, sign_up_request};
+use crate::support::{PASSWORD, Store, TestApp, eventually, on_one_store, sign_up_request};
 
 on_one_store! { mongo:
     idle_node_sends_at_most_five_commands_per_second
     personal_export_reads_no_foreign_webhooks
     lone_login_costs_at_most_two_transactions_and_fourteen_commands
     lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands
+    session_is_opened_refreshed_and_ended_by_few_commands
 }
 
 /// How long the idle service is observed.
@@ -60,25 +63,64 @@ async fn idle_node_sends_at_most_five_commands_per_second() {
 
 async fn lone_sign_up_costs_at_most_two_transactions_and_fourteen_commands() {
     let (_server, client, app) = started().await;
-    let sign_up = async |number: i32| {
+    let sign_up = async |number: usize| {
         sign_up_request(&app, &format!("user{number}")).send().await.expect(201);
     };
-    assert_cost(&client, sign_up).await;
+    assert_cost(&client, &idle_rate(&client).await.1, EVENT, sign_up).await;
 }
 
 /// As much as a sign-up: the append of the event, and the projectors that count it.
 async fn lone_login_costs_at_most_two_transactions_and_fourteen_commands() {
     let (_server, client, app) = started().await;
-    let log_in = async |_: i32| drop(app.token_of("ada@example.com").await);
-    assert_cost(&client, log_in).await;
+    let log_in = async |_: usize| drop(app.token_of("ada@example.com").await);
+    assert_cost(&client, &idle_rate(&client).await.1, EVENT, log_in).await;
 }
 
+/// A login also adds the session, in a transaction that reads whether the user was erased. A refresh writes nothing but
+/// the session, and a logout as much as any other event.
+async fn session_is_opened_refreshed_and_ended_by_few_commands() {
+    let (_server, client, app) = started().await;
+    let idle = idle_rate(&client).await.1;
+    let opened = Mutex::new(Vec::new());
+    let open = async |_: usize| {
+        let form = [
+            ("grant_type", "password"),
+            ("username", "ada@example.com"),
+            ("password", PASSWORD),
+            ("scope", "offline_access"),
+        ];
+        let answer = app.post("/auth/token").form(&form).send().await.expect(200).json();
+        opened.lock().unwrap().push(answer);
+    };
+    assert_cost(&client, &idle, Cost { transactions: 3..=3, commands: 5.0..=19.0 }, open).await;
+    let opened = opened.into_inner().unwrap();
+    let text = |number: usize, field: &str| opened[number][field].as_str().unwrap().to_owned();
+    let refresh = async |number: usize| {
+        let token = text(number, "refresh_token");
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*token)];
+        app.post("/auth/token").form(&form).send().await.expect(200);
+    };
+    assert_cost(&client, &idle, Cost { transactions: 0..=0, commands: 2.0..=6.0 }, refresh).await;
+    let log_out = async |number: usize| {
+        app.post("/auth/logout").bearer(&text(number, "access_token")).send().await.expect(204);
+    };
+    assert_cost(&client, &idle, Cost { transactions: 1..=2, commands: 5.0..=19.0 }, log_out).await;
+}
+
+/// What one request costs.
+struct Cost {
+    transactions: RangeInclusive<i64>,
+    commands: RangeInclusive<f64>,
+}
+
+/// The append of an event, and the projectors that count it.
+const EVENT: Cost = Cost { transactions: 1..=2, commands: 5.0..=14.0 };
+
 /// Asserts what one request after the other costs.
-async fn assert_cost(client: &Client, request: impl AsyncFn(i32)) {
+async fn assert_cost(client: &Client, idle: &ServerCounts, cost: Cost, request: impl AsyncFn(usize)) {
     const REQUESTS: i32 = 20;
-    let (_, idle) = idle_rate(client).await;
     let (before, started) = (counts(client).await, Instant::now());
-    for number in 0..REQUESTS {
+    for number in (0..).take(usize::try_from(REQUESTS).unwrap()) {
         request(number).await;
     }
     let elapsed = started.elapsed().as_secs_f64();
@@ -90,10 +132,11 @@ async fn assert_cost(client: &Client, request: impl AsyncFn(i32)) {
         ((as_f64(*count) - background * elapsed) / f64::from(REQUESTS)).round()
     };
     let commands: f64 = sent.commands.iter().map(per_request).sum();
-    assert!(commands <= 14.0, "{commands} commands per request: {sent:?} in {elapsed:.1} s, idle {idle:?}");
-    assert!(commands >= 5.0, "not even an append was counted: {sent:?}");
-    assert!(sent.transactions <= i64::from(REQUESTS) * 2, "{sent:?}");
-    assert!(sent.transactions >= i64::from(REQUESTS), "{sent:?}");
+    let counted = format!("{sent:?} in {elapsed:.1} s, idle {idle:?}");
+    assert!(cost.commands.contains(&commands), "{commands} commands per request: {counted}");
+    let (least, most) = cost.transactions.into_inner();
+    let requests = i64::from(REQUESTS);
+    assert!((requests * least..=requests * most).contains(&sent.transactions), "{counted}");
 }
 
 /// The documents that one export of a user's data reads do not depend on the webhooks of others.

@@ -7,6 +7,7 @@
 - The page of `examples/browser` signs up, logs in, refreshes, changes a password and logs out in headless Chromium.
 - `requests-oauthlib`, an OAuth 2.0 client that knows nothing of Aegis, renews its tokens by itself.
 - `oauth4webapi` introspects tokens with a machine token.
+- Users of a FastAPI service (with Beanie, Argon2 and PyJWT) are imported while it runs, and keep ids, passwords and tokens.
 
 Needs cargo, python3 with pip and venv, node, npm and Chromium. Packages are pinned in `requirements.txt` and the
 `package-lock.json` files, and installed in `target/api_clients`. With `--store sqlite` or `--store mongo` only one
@@ -34,7 +35,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks", "introspection"]
+PARTS = ["schemathesis", "typescript", "python", "browser", "oauthlib", "jwks", "introspection", "move_in"]
 ADMIN = {"AEGIS_ADMIN_EMAIL": "root@example.com", "AEGIS_ADMIN_PASSWORD": "the first of all administrators"}
 SECRET_KEY = "a secret key of the tests, longer than thirty-two bytes"
 SETTINGS = {
@@ -236,6 +237,20 @@ def jwks(programs, node, aegis, folder):
     run([programs / "python", folder / "jwks" / "verify.py", "EdDSA", "ES256"], env=variables)
 
 
+def move_in(programs, aegis, store, mongod, folder):
+    """Moves the users of a legacy service to a service of its own, on MongoDB into the same database."""
+    folder = folder / "move_in"
+    folder.mkdir()
+    with mongodb(mongod) as url:
+        own = {"AEGIS_DATA_DIR": str(folder / "data"), **MONGODB_SETTINGS}
+        if store == "mongo":
+            own["MONGODB_URL"] = url
+        paths = {"AEGIS": str(aegis), "FOLDER": str(folder), "LEGACY_URL": url, "PYTHONDONTWRITEBYTECODE": "1"}
+        keep = {name: os.environ[name] for name in ["PATH", "AEGIS_TEST_RUN"] if name in os.environ}
+        settings = {name: value for name, value in SETTINGS.items() if name not in ADMIN}
+        run([programs / "python", HERE / "move_in" / "move_in.py"], env={**keep, **settings, **own, **paths})
+
+
 def browser(node, address, origin, folder):
     shutil.copytree(HERE / "browser", folder / "browser")
     folder = folder / "browser"
@@ -267,6 +282,7 @@ def check(store, parts, aegis, mongod, programs, work):
                 "introspection": lambda: introspection(work / "introspection", address, folder),
                 "jwks": lambda: jwks(programs, work / "jwks", aegis, folder),
                 "browser": lambda: browser(work / "browser", address, origin, folder),
+                "move_in": lambda: move_in(programs, aegis, store, mongod, folder),
                 "oauthlib": lambda: oauthlib(programs, address),
                 "schemathesis": lambda: schemathesis(programs, address, folder),
             }

@@ -46,7 +46,8 @@ impl Session {
         sources: &ConfigSources,
         command: impl AsyncFnOnce(&Self) -> CliResult,
     ) -> CliResult {
-        let session = Self::open(sources).await?;
+        // Opening is the largest of these futures by far.
+        let session = Box::pin(Self::open(sources)).await?;
         let result = command(&session).await;
         session.services.close().await;
         result

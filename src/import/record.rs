@@ -149,7 +149,7 @@ mod tests {
 
     #[track_caller]
     fn user(other: &Value) -> UserToImport {
-        rules().validate(&record(other)).map(|valid| valid.user).unwrap_or_else(|refused| panic!("{refused}"))
+        rules().validate(&record(other)).map_or_else(|refused| panic!("{refused}"), |valid| valid.user)
     }
 
     #[track_caller]

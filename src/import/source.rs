@@ -55,7 +55,7 @@ pub fn count_lines(mut file: impl Read) -> io::Result<u64> {
         if chunk.is_empty() {
             return Ok(lines);
         }
-        lines += u64::try_from(chunk.iter().filter(|byte| **byte == b'\n').count()).unwrap_or_default();
+        lines += chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         let length = chunk.len();
         reader.consume(length);
     }

@@ -8,7 +8,7 @@ use lettre::message::Mailbox;
 use tokio::time::timeout;
 
 use super::composer::{Composed, Composer};
-use super::mail::Mail;
+use super::kinds::Mail;
 use super::message;
 use super::metrics::MailOutcome;
 use super::progress::PendingMail;

@@ -226,13 +226,13 @@ mod tests {
         let pending = vec![mail(1, 50), mail(2, 10), mail(3, 20)];
         let mut progress = MailProgress { epoch: 1, cursor: 3, pending };
         let now = Timestamp::from_second(30).unwrap();
-        let begin = |progress: &mut MailProgress, busy: u64| {
-            progress.begin_next(now, |position| position != busy, |_| Duration::from_secs(60))
+        let next = |progress: &mut MailProgress, busy: u64| {
+            progress.begin_next(now, |position| position != busy, |_| Duration::from_mins(1))
         };
-        let begun = begin(&mut progress, 0).unwrap();
+        let begun = next(&mut progress, 0).unwrap();
         assert_eq!((begun.position, begun.attempts, begun.next_attempt_at.as_second()), (2, 1, 90));
-        assert_eq!(begin(&mut progress, 3), None, "busy, or not due");
-        assert_eq!(begin(&mut progress, 2).unwrap().position, 3);
+        assert_eq!(next(&mut progress, 3), None, "busy, or not due");
+        assert_eq!(next(&mut progress, 2).unwrap().position, 3);
         assert_eq!(progress.next_due(|_| true).unwrap().as_second(), 50);
         let clock_set_back = Timestamp::from_second(-1_000).unwrap();
         let begun = progress.clone().begin_next(clock_set_back, |_| true, |_| Duration::ZERO);

@@ -41,8 +41,8 @@ pub(super) struct SmtpTransport {
 enum Tls {
     /// From the first byte.
     Implicit(TlsParameters),
-    /// Required before anything else is sent.
-    StartTls(TlsParameters),
+    /// STARTTLS (RFC 3207), required before anything else is sent.
+    Upgrade(TlsParameters),
     /// To a relay on this machine.
     None,
 }
@@ -56,7 +56,7 @@ impl SmtpTransport {
         } else if is_loopback(host) && ca.is_none() {
             Tls::None
         } else {
-            Tls::StartTls(tls_parameters(host, ca.as_deref())?)
+            Tls::Upgrade(tls_parameters(host, ca.as_deref())?)
         };
         let credentials = credentials.as_ref().map(|SmtpCredentials { user, password }| {
             Credentials::new(user.clone(), password.expose().to_owned())
@@ -74,14 +74,14 @@ impl SmtpTransport {
         }
         let at_start = match &self.tls {
             Tls::Implicit(parameters) => Some(parameters.clone()),
-            Tls::StartTls(_) | Tls::None => None,
+            Tls::Upgrade(_) | Tls::None => None,
         };
         let server = (self.host.as_str(), self.port);
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &self.hello, at_start, None)
                 .await
                 .map_err(|error| unreachable("connecting to the relay", &error))?;
-        if let Tls::StartTls(parameters) = &self.tls {
+        if let Tls::Upgrade(parameters) = &self.tls {
             let encrypted = connection.starttls(parameters.clone(), &self.hello).await;
             encrypted.map_err(|error| unreachable("STARTTLS", &error))?;
         }

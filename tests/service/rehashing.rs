@@ -104,7 +104,7 @@ async fn import(app: &TestApp, name: &str, hash: &str) -> UserId {
     let import = UserCommand::Import {
         email: EmailAddress::parse(&email_of(name)).unwrap(),
         username: Username::parse(name).unwrap(),
-        password_hash: PasswordHash::new(hash.to_owned()).unwrap(),
+        password_hash: Some(PasswordHash::new(hash.to_owned()).unwrap()),
         is_active: true,
         created_at: Moment::from_millisecond(1_600_000_000_000).unwrap(),
     };

@@ -128,7 +128,6 @@ fn user_events() -> [ExpectedEvent; 26] {
         erased: DomainEvent::User(erased),
     };
     let open = |name, event: UserEvent| user(name, event.clone(), event);
-    let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
     [
         user(
             "UserRegistered-1",
@@ -144,40 +143,8 @@ fn user_events() -> [ExpectedEvent; 26] {
             E::UserRegistered { email: email(), username: username(), password_hash: None },
             E::UserRegistered { email: Erasable::Erased, username: Erasable::Erased, password_hash: None },
         ),
-        user(
-            "UserImported-1",
-            E::UserImported {
-                email: email(),
-                username: username(),
-                password_hash: Some(password_hash()),
-                is_active: false,
-                created_at,
-            },
-            E::UserImported {
-                email: Erasable::Erased,
-                username: Erasable::Erased,
-                password_hash: Some(Erasable::Erased),
-                is_active: false,
-                created_at,
-            },
-        ),
-        user(
-            "UserImported-1-without-a-password",
-            E::UserImported {
-                email: email(),
-                username: username(),
-                password_hash: None,
-                is_active: true,
-                created_at,
-            },
-            E::UserImported {
-                email: Erasable::Erased,
-                username: Erasable::Erased,
-                password_hash: None,
-                is_active: true,
-                created_at,
-            },
-        ),
+        imported("UserImported-1", Some(password_hash()), false),
+        imported("UserImported-1-without-a-password", None, true),
         user(
             "UserDeactivated-1",
             E::UserDeactivated { reason: Some(reason()) },
@@ -231,6 +198,23 @@ fn user_events() -> [ExpectedEvent; 26] {
         open("UserErased-1", E::UserErased { reason: ErasureReason::Request }),
         open("UserErased-1-policy", E::UserErased { reason: ErasureReason::Policy }),
     ]
+}
+
+fn imported(
+    name: &'static str,
+    password_hash: Option<Erasable<PasswordHash>>,
+    is_active: bool,
+) -> ExpectedEvent {
+    let created_at = Moment::parse("2019-05-04T03:02:01.007Z").unwrap();
+    let erased_hash = password_hash.as_ref().map(|_| Erasable::Erased);
+    let event = |email, username, password_hash| {
+        DomainEvent::User(UserEvent::UserImported { email, username, password_hash, is_active, created_at })
+    };
+    ExpectedEvent {
+        name,
+        known: event(email(), username(), password_hash),
+        erased: event(Erasable::Erased, Erasable::Erased, erased_hash),
+    }
 }
 
 fn session_revoked(reason: RevocationReason) -> UserEvent {

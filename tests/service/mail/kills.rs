@@ -65,10 +65,6 @@ async fn another_node_takes_over_from_a_killed_one() {
     }
     assert!((1..=IN_HAND).contains(&repeated), "{repeated} mails arrived twice");
     assert!(leads(other.output()));
-    for output in [other.output()] {
-        assert!(
-            !output.contains("relay-pass") && !output.contains("slow-1@"),
-            "secrets or addresses are logged"
-        );
-    }
+    let output = other.output();
+    assert!(!output.contains("relay-pass") && !output.contains("slow-1@"), "secrets or addresses are logged");
 }

@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::crypto::{HashingPool, MailPurpose, PasswordHashError, Tokens};
 use crate::limits::Limits;
 use crate::logins::LoginRecorder;
+use crate::mail::{MailService, MailSetupError};
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
 pub use database::Database;
@@ -41,12 +42,22 @@ pub struct App {
     pub limits: Limits,
     pub(crate) logins: Arc<LoginRecorder>,
     pub sender: WebhookSender,
+    pub mail: MailService,
     pub webhook_limits: WebhookLimits,
     services: OnceLock<Services>,
     /// Work that no answer waits for.
     tasks: Mutex<JoinSet<()>>,
     /// Why the database is not open yet, for the readiness check.
     startup_error: Mutex<Option<String>>,
+}
+
+/// Why the settings cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    PasswordHash(#[from] PasswordHashError),
+    #[error(transparent)]
+    Mail(#[from] MailSetupError),
 }
 
 /// Why there are no services yet.
@@ -62,9 +73,10 @@ impl App {
     /// An application without its database.
     ///
     /// # Errors
-    /// [`PasswordHashError`] if the costs of password hashing are out of range.
-    pub fn new(settings: Settings, env: Env) -> Result<Self, PasswordHashError> {
+    /// [`AppError`] if the costs of password hashing are out of range, or mails cannot be sent as the settings say.
+    pub fn new(settings: Settings, env: Env) -> Result<Self, AppError> {
         Ok(Self {
+            mail: MailService::new(&settings.mail, &settings.http.project_name)?,
             hashing: HashingPool::start(&settings.passwords, &env)?,
             tokens: Arc::new(Tokens::new(&settings.tokens, env.clone())),
             sender: WebhookSender::new(&settings.webhooks),
@@ -114,6 +126,7 @@ impl App {
         }
         if mode == ProjectionMode::Enabled {
             services.start_dispatcher(&self.sender, &self.env);
+            services.start_mailer(&self.mail, &self.tokens, &self.env);
         }
         Ok(services)
     }

@@ -17,8 +17,11 @@ use super::node_name::{is_dead_node, node_name};
 use super::token_key_store::TokenKeyStore;
 use crate::command::{LoginCommands, TokenCommands, UserCommands, WebhookCommands, WebhookIndex};
 use crate::config::MasterKeySetting;
+use crate::crypto::Tokens;
+use crate::leader_job::{self, Candidacy, LeaderJobHandle};
+use crate::mail::MailService;
 use crate::query::{HistoryQueries, LoginQueries, StatsQueries, UserQueries, WebhookQueries};
-use crate::webhooks::dispatcher::{Dispatcher, DispatcherHandle};
+use crate::webhooks::dispatcher::Dispatcher;
 use crate::webhooks::{DeliveryContext, WebhookSender};
 
 /// How long a failing start may take to count the data keys that need the missing master key.
@@ -74,7 +77,8 @@ pub struct Services {
     projector_watch: ProjectorWatch,
     tile_builder: Option<AbortOnDropHandle<()>>,
     session_purge: Option<AbortOnDropHandle<()>>,
-    dispatcher: Option<DispatcherHandle>,
+    dispatcher: Option<LeaderJobHandle>,
+    mailer: Option<LeaderJobHandle>,
 }
 
 impl Services {
@@ -133,6 +137,7 @@ impl Services {
             user_rows,
             deliveries,
             dispatcher: None,
+            mailer: None,
             token_keys: None,
             stats: StatsQueries::new(store.clone(), rows),
             session_purge: is_enabled.then(|| spawn_session_purge(&sessions)),
@@ -155,14 +160,24 @@ impl Services {
 
     /// Starts webhook delivery under leader election: of all nodes the lease holder delivers.
     pub(super) fn start_dispatcher(&mut self, sender: &WebhookSender, env: &Env) {
-        let dispatcher = Dispatcher {
-            context: self.delivery_context.clone(),
-            sender: sender.clone(),
+        let dispatcher = Dispatcher { context: self.delivery_context.clone(), sender: sender.clone() };
+        self.dispatcher = Some(leader_job::start(dispatcher, &self.candidacy(env)));
+    }
+
+    /// Starts sending mails under leader election.
+    pub(super) fn start_mailer(&mut self, mail: &MailService, tokens: &Arc<Tokens>, env: &Env) {
+        let (store, deliveries) = (self.store.clone(), Arc::clone(&self.deliveries));
+        let mailer = mail.mailer(store, deliveries, Arc::clone(tokens), env.clone());
+        self.mailer = Some(leader_job::start(mailer, &self.candidacy(env)));
+    }
+
+    /// With which this node competes for leases.
+    fn candidacy(&self, env: &Env) -> Candidacy {
+        Candidacy {
             leases: Arc::clone(&self.projection_context.leases),
             holder: node_name(env),
             is_dead_node,
-        };
-        self.dispatcher = Some(dispatcher.start());
+        }
     }
 
     /// The projector of this node; `None` with [`ProjectionMode::Disabled`].
@@ -178,9 +193,12 @@ impl Services {
     /// Stops the background tasks, releases their leases and finishes the queued appends. Later appends are
     /// refused.
     pub async fn close(&self) {
-        if let Some(dispatcher) = &self.dispatcher {
-            dispatcher.stop().await;
-        }
+        let stop_job = async |job: &Option<LeaderJobHandle>| {
+            if let Some(job) = job {
+                job.stop().await;
+            }
+        };
+        tokio::join!(stop_job(&self.dispatcher), stop_job(&self.mailer));
         if let Some(projector) = &self.projector {
             projector.stop().await;
         }

@@ -15,6 +15,7 @@ use store::rotation::WrappedCount;
 use store::tiles::ProofError;
 use store::{Finding, Position, ProjectionVersion, StoreError};
 
+use crate::app::AppError;
 use crate::command::{CommandError, SkipError};
 use crate::config::{ConfigError, DataFolderError, InvalidSettings, RedactedStderr};
 use crate::crypto::{HashingError, PasswordHashError, WeakPassword};
@@ -59,6 +60,8 @@ pub(super) enum CliError {
     Export(#[from] ExportError),
     #[error(transparent)]
     PasswordHash(#[from] PasswordHashError),
+    #[error(transparent)]
+    App(#[from] AppError),
     #[error(transparent)]
     Hashing(#[from] HashingError),
     #[error(transparent)]

@@ -16,6 +16,8 @@ use super::settings::Secret;
 
 /// The file of the embedded database.
 pub const DATABASE_FILE: &str = "aegis.db";
+/// The directory of mails, where there is no relay.
+pub(super) const OUTBOX: &str = "outbox";
 /// Signs access tokens.
 pub(super) const SECRET_KEY_FILE: &str = "secret.key";
 /// Wraps all stored keys.

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use domain::{EmailAddress, RestrictionLevel};
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
+use lettre::message::Mailbox;
 use store::MasterKey;
 
 use super::parse;
-use super::settings::{LogFormat, LoginEventSetting, Secret};
+use super::settings::{LogFormat, LoginEventSetting, MailLanguage, Secret, SmtpSettings};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ settings! {
     API_V1_STR: String = "API_V1_STR", Text("/api/v1"), Public, parse::api_prefix,
         "path prefix of every endpoint";
     PROJECT_NAME: String = "PROJECT_NAME", Text("Aegis"), Public, |text| Ok(text.to_owned()),
-        "the name shown at `/` and in the API description";
+        "the name shown at `/`, in the API description and in mails";
     CORS_ORIGINS: Vec<String> = "AEGIS_CORS_ORIGINS", Unset, Public, parse::cors_origins,
         "origins of web pages that may call the API, comma-separated; `*` allows all";
     TRUSTED_PROXIES: Vec<IpNet> = "AEGIS_TRUSTED_PROXIES", Unset, Public, parse::networks,
@@ -208,6 +209,24 @@ settings! {
          `AEGIS_ADMIN_PASSWORD`";
     ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, |text| Ok(Secret::new(text.to_owned())),
         "password of the first administrator";
+    SMTP_URL: SmtpSettings = "AEGIS_SMTP_URL", Unset, Url, parse::smtp_url,
+        "relay through which mails are sent, as smtps://USER:PASSWORD@HOST:PORT (TLS, port 465) or \
+         smtp://USER:PASSWORD@HOST:PORT (STARTTLS, port 587), which a relay on the same machine does without. Unset: the \
+         embedded database writes mails to `outbox` in the data directory, with MongoDB they are only counted";
+    SMTP_CA: PathBuf = "AEGIS_SMTP_CA", Unset, Public, |text| Ok(PathBuf::from(text)),
+        "PEM file of certificate authorities that the relay's certificate may be from, beside those of the system. Set, \
+         a relay on the same machine needs STARTTLS too";
+    MAIL_FROM: Mailbox = "AEGIS_MAIL_FROM", Unset, Public, parse::mailbox,
+        "sender of mails, such as `Example <no-reply@example.org>`; required with `AEGIS_SMTP_URL`, otherwise \
+         `aegis@localhost`";
+    PUBLIC_URL: String = "AEGIS_PUBLIC_URL", Unset, Public, parse::public_url,
+        "where the pages are that links in mails lead to, such as https://example.org: `/verify-email`, \
+         `/reset-password` and `/invitation`, each with `#token=…`; required with `AEGIS_SMTP_URL`, otherwise \
+         http://localhost";
+    MAIL_TEMPLATES: PathBuf = "AEGIS_MAIL_TEMPLATES", Unset, Public, |text| Ok(PathBuf::from(text)),
+        "directory of templates that replace the built-in ones of the same name, such as `reset_password.en.txt`";
+    MAIL_LANGUAGE: MailLanguage = "AEGIS_MAIL_LANGUAGE", Text("en"), Public, parse::mail_language,
+        "language of mails: `en` or `de`";
     LOG: String = "AEGIS_LOG", Text("info"), Public, parse::log_filter,
         "what is logged to stderr: a level, or `target=level` pairs such as `info,aegis=debug`";
     LOG_FORMAT: LogFormat = "AEGIS_LOG_FORMAT", Text("text"), Public, parse::log_format,

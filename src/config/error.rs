@@ -58,6 +58,8 @@ pub enum SettingProblem {
     RequiredWithMongo,
     #[error("not set, but {0} is: set both or neither")]
     RequiredWith(&'static str),
+    #[error("not set, but {needed_by} is: set it, as in {}={example}", .name)]
+    NeededBy { name: &'static str, needed_by: &'static str, example: &'static str },
     #[error("set together with {0}: remove one of the two")]
     ConflictsWith(String),
     #[error("not valid UTF-8")]

@@ -9,13 +9,15 @@ use domain::{PasswordPolicy, UsernamePolicy};
 use jsonwebtoken::Algorithm;
 use store::{Env, MasterKey};
 
-use super::data_folder::{DataFolder, DataFolderError};
+use super::data_folder::{DataFolder, DataFolderError, OUTBOX};
 use super::definitions::{self as setting, DefaultValue, Definition, Setting};
 use super::error::{InvalidSetting, InvalidSettings, SettingProblem, SettingSource};
 use super::master_keys::{LoadedKey, MasterKeySetting};
+use super::parse;
 use super::settings::{
-    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, PasswordSettings,
-    Secret, SessionSettings, TokenSettings, WebhookSettings,
+    AdministratorSettings, DatabaseSettings, HttpSettings, LogSettings, LoginEventSetting, MailSettings,
+    MailTransportSetting, PasswordSettings, Secret, SessionSettings, SmtpSettings, TokenSettings,
+    WebhookSettings,
 };
 use super::sources::{ConfigSources, RawValues};
 
@@ -29,6 +31,7 @@ pub struct Settings {
     pub master_key: MasterKeySetting,
     pub http: HttpSettings,
     pub webhooks: WebhookSettings,
+    pub mail: MailSettings,
     pub tokens: TokenSettings,
     pub sessions: SessionSettings,
     pub passwords: PasswordSettings,
@@ -104,6 +107,7 @@ pub fn for_service(sources: &ConfigSources, env: &Env) -> Result<Loaded<Settings
         master_key,
         http: parsed.http,
         webhooks: parsed.webhooks,
+        mail: parsed.mail,
         tokens: TokenSettings {
             secret_key,
             previous_key: parsed.previous_secret_key,
@@ -186,6 +190,7 @@ pub(super) struct Parsed {
     sessions: SessionSettings,
     http: HttpSettings,
     webhooks: WebhookSettings,
+    mail: MailSettings,
     pub(super) passwords: PasswordSettings,
     usernames: UsernamePolicy,
     rate_limits: bool,
@@ -272,8 +277,10 @@ impl Parser<'_> {
             Some(_) => log.clone(),
             None => LogSettings { filter: "warn".to_owned(), format: log.format },
         };
+        let database = self.database();
         Parsed {
-            database: self.database(),
+            mail: self.mail(&database),
+            database,
             secret_key: self.optional(&setting::SECRET_KEY),
             previous_secret_key: self.optional(&setting::SECRET_KEY_PREVIOUS),
             master_key: self.optional(&setting::MASTER_KEY).map(|key| self.loaded(key, &setting::MASTER_KEY)),
@@ -339,6 +346,35 @@ impl Parser<'_> {
         // An invalid URL still means MongoDB, so that missing keys are reported with it.
         let url = self.optional(&setting::MONGODB_URL).unwrap_or_else(|| Secret::new(String::new()));
         DatabaseSettings::Mongo { url, name: self.get(&setting::DATABASE_NAME) }
+    }
+
+    /// With a relay, mails need a sender and working links; without one they are not meant to leave the machine.
+    fn mail(&mut self, database: &DatabaseSettings) -> MailSettings {
+        let relay = self.optional(&setting::SMTP_URL);
+        let ca = self.optional(&setting::SMTP_CA);
+        if self.values.get(&setting::SMTP_URL).is_some() {
+            self.require_for_mail(&setting::MAIL_FROM, "no-reply@example.org");
+            self.require_for_mail(&setting::PUBLIC_URL, "https://example.org");
+        }
+        let transport = match (relay, database.data_dir()) {
+            (Some(relay), _) => MailTransportSetting::Smtp(SmtpSettings { ca, ..relay }),
+            (None, Some(data_dir)) => MailTransportSetting::Outbox(data_dir.join(OUTBOX)),
+            (None, None) => MailTransportSetting::Off,
+        };
+        MailSettings {
+            transport,
+            from: self.optional(&setting::MAIL_FROM).unwrap_or_else(parse::local_sender),
+            public_url: self.optional(&setting::PUBLIC_URL).unwrap_or_else(|| "http://localhost".to_owned()),
+            templates: self.optional(&setting::MAIL_TEMPLATES),
+            language: self.get(&setting::MAIL_LANGUAGE),
+        }
+    }
+
+    fn require_for_mail(&mut self, definition: &Definition, example: &'static str) {
+        if self.values.get(definition).is_none() {
+            let (name, needed_by) = (definition.name, setting::SMTP_URL.name);
+            self.reject(definition, SettingProblem::NeededBy { name, needed_by, example });
+        }
     }
 
     fn loaded(&self, key: MasterKey, definition: &Definition) -> LoadedKey {

@@ -26,6 +26,7 @@ pub use master_keys::{KeyFiles, LoadedKey, MasterKeySetting};
 pub use redaction::{RedactedStderr, redact};
 pub use settings::{
     AdministratorSettings, DatabaseSettings, HttpSettings, LogFormat, LogSettings, LoginEventSetting,
-    PasswordSettings, Secret, SessionSettings, TokenSettings, WebhookSettings,
+    MailLanguage, MailSettings, MailTransportSetting, PasswordSettings, Secret, SessionSettings,
+    SmtpCredentials, SmtpSettings, TokenSettings, WebhookSettings,
 };
 pub use sources::ConfigSources;

@@ -1,5 +1,7 @@
 //! Parsers of single values. An error says what is wrong and how to write the value.
 
+mod mail;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -13,6 +15,8 @@ use url::Url;
 use super::error::KEY_HINT;
 use super::redaction;
 use super::settings::{LogFormat, LoginEventSetting, Secret};
+
+pub(super) use mail::{local_sender, mail_language, mailbox, public_url, smtp_url};
 
 /// Shorter secrets can be guessed; RFC 7518 §3.2 demands as much for HS256.
 const MIN_SECRET_BYTES: usize = 32;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::EmailAddress;
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
+use lettre::message::Mailbox;
 use zeroize::Zeroizing;
 
 use super::redaction;
@@ -64,6 +65,64 @@ impl HttpSettings {
 pub struct WebhookSettings {
     /// Networks that webhooks may reach although they are not public.
     pub allow_private: Vec<IpNet>,
+}
+
+/// How mails are sent, and what they say.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    pub transport: MailTransportSetting,
+    /// The sender.
+    pub from: Mailbox,
+    /// Where the pages are that links lead to, without a slash at the end.
+    pub public_url: String,
+    /// The directory of templates that replace built-in ones.
+    pub templates: Option<PathBuf>,
+    pub language: MailLanguage,
+}
+
+#[derive(Clone, Debug)]
+pub enum MailTransportSetting {
+    Smtp(SmtpSettings),
+    /// Mails are written to files in this directory.
+    Outbox(PathBuf),
+    /// Mails are only counted.
+    Off,
+}
+
+/// A relay.
+#[derive(Clone, Debug, Default)]
+pub struct SmtpSettings {
+    pub host: String,
+    pub port: u16,
+    /// Whether TLS begins with the connection, not with STARTTLS.
+    pub is_implicit_tls: bool,
+    pub credentials: Option<SmtpCredentials>,
+    /// A file of certificate authorities.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SmtpCredentials {
+    pub user: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailLanguage {
+    #[default]
+    English,
+    German,
+}
+
+impl MailLanguage {
+    /// The code of the language, as in the names of templates.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
 }
 
 /// How access tokens are signed.

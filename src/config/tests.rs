@@ -311,6 +311,40 @@ fn shown_settings_name_key_files_and_errors() {
     assert_eq!((shown.len(), invalid.unwrap().0.len()), (definitions::ALL.len(), 3));
 }
 
+#[test]
+fn relay_needs_a_sender_and_working_links() {
+    let relay = ("AEGIS_SMTP_URL", "smtps://svc:hunter22@mail.example.org");
+    let invalid = invalid(load(&mongo(&[relay])));
+    let texts: Vec<_> = invalid.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "AEGIS_MAIL_FROM: not set, but AEGIS_SMTP_URL is: set it, as in AEGIS_MAIL_FROM=no-reply@example.org",
+            "AEGIS_PUBLIC_URL: not set, but AEGIS_SMTP_URL is: set it, as in AEGIS_PUBLIC_URL=https://example.org",
+        ]
+    );
+    let complete =
+        [relay, ("AEGIS_MAIL_FROM", "no-reply@example.org"), ("AEGIS_PUBLIC_URL", "https://example.org/x/")];
+    let mail = load(&mongo(&complete)).unwrap().mail;
+    assert!(matches!(mail.transport, MailTransportSetting::Smtp(_)));
+    assert_eq!(mail.public_url, "https://example.org/x");
+    assert!(!format!("{mail:?}").contains("hunter22"));
+    let shown = show_all(&mongo(&complete)).0;
+    let url = shown.iter().find(|setting| setting.name == "AEGIS_SMTP_URL").unwrap();
+    assert_eq!(url.value.as_deref(), Some("smtps://svc:********@mail.example.org"));
+}
+
+#[test]
+fn without_a_relay_mails_stay_in_the_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mail = load(&embedded(folder.path())).unwrap().mail;
+    let outbox = folder.path().join("outbox");
+    assert!(matches!(&mail.transport, MailTransportSetting::Outbox(path) if *path == outbox));
+    assert_eq!((mail.from.to_string().as_str(), mail.language), ("aegis@localhost", MailLanguage::English));
+    let mail = load(&mongo(&[("AEGIS_MAIL_LANGUAGE", "de")])).unwrap().mail;
+    assert!(matches!(mail.transport, MailTransportSetting::Off) && mail.language == MailLanguage::German);
+}
+
 /// Regenerates the table in docs/settings.md; a difference fails, here and in CI.
 #[test]
 fn settings_documentation_is_current() {

@@ -60,6 +60,9 @@ pub(crate) struct ReadyView {
     /// The clock that stamps events: `ok`; `jumped` ahead by more than 5 min, so that writes are refused;
     /// `head_in_future`: the last event is stamped more than 10 min in the future; or `unknown`.
     clock: &'static str,
+    /// What becomes of mails: `smtp`, `outbox` (files in the data directory), or `off` (they are only counted). Does not
+    /// affect `status`.
+    mail: &'static str,
     /// The head of the log; left out while it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -84,14 +87,15 @@ pub(crate) enum NotReady {}
     ),
 )]
 pub(crate) async fn ready(State(app): State<Arc<App>>, _: DocumentedQuery) -> Response {
+    let mail = app.mail.transport();
     let view = match app.services() {
         Ok(services) => match tokio::time::timeout(PROBE_TIMEOUT, probe(services)).await {
-            Ok(Ok(probed)) => readiness(&node_state(services, probed)),
-            Ok(Err(StoreError::Corrupt(_))) => unavailable("damaged"),
-            Ok(Err(_)) | Err(_) => unavailable("unreachable"),
+            Ok(Ok(probed)) => readiness(&node_state(services, probed), mail),
+            Ok(Err(StoreError::Corrupt(_))) => unavailable("damaged", mail),
+            Ok(Err(_)) | Err(_) => unavailable("unreachable", mail),
         },
-        Err(NotStarted::Opening) => unavailable("starting"),
-        Err(NotStarted::Unavailable(_)) => unavailable("unreachable"),
+        Err(NotStarted::Opening) => unavailable("starting", mail),
+        Err(NotStarted::Unavailable(_)) => unavailable("unreachable", mail),
     };
     match view.status {
         "ok" => Json(view).into_response(),
@@ -182,7 +186,7 @@ async fn probe(services: &Services) -> Result<Probed, StoreError> {
     Ok(Probed { head, rows, is_projector_running })
 }
 
-fn readiness(node: &NodeState) -> ReadyView {
+fn readiness(node: &NodeState, mail: &'static str) -> ReadyView {
     let lag = node.head.get().saturating_sub(node.rows.get());
     let users = match node.health {
         _ if node.rows_dropped => "gone",
@@ -203,12 +207,12 @@ fn readiness(node: &NodeState) -> ReadyView {
     };
     let well = [database, users, feed, clock].iter().all(|part| *part == "ok");
     let status = if well { "ok" } else { "unavailable" };
-    ReadyView { status, database, users, feed, clock, head: Some(node.head.get()), lag: Some(lag) }
+    ReadyView { status, database, users, feed, clock, mail, head: Some(node.head.get()), lag: Some(lag) }
 }
 
-fn unavailable(database: &'static str) -> ReadyView {
+fn unavailable(database: &'static str, mail: &'static str) -> ReadyView {
     let (status, unknown) = ("unavailable", "unknown");
-    ReadyView { status, database, users: unknown, feed: unknown, clock: unknown, head: None, lag: None }
+    ReadyView { status, database, users: unknown, feed: unknown, clock: unknown, mail, head: None, lag: None }
 }
 
 #[cfg(test)]
@@ -218,7 +222,7 @@ mod tests {
     fn users(health: Option<VersionHealth>, age: u64) -> (&'static str, &'static str) {
         let lag = Some(ProjectionLag { age: Duration::from_secs(age), is_lower_bound: false });
         let (head, rows) = (Position::new(7), Position::new(5));
-        let view = readiness(&NodeState { health, head, rows, lag, ..NodeState::default() });
+        let view = readiness(&NodeState { health, head, rows, lag, ..NodeState::default() }, "off");
         (view.status, view.users)
     }
 
@@ -231,16 +235,16 @@ mod tests {
         assert_eq!(users(Some(VersionHealth::Failing("x".to_owned())), 0), ("unavailable", "failing"));
         assert_eq!(users(Some(VersionHealth::Halted("x".to_owned())), 0), ("unavailable", "halted"));
         let stopped = NodeState { without_projector: Duration::from_secs(6), ..NodeState::default() };
-        assert_eq!(readiness(&stopped).users, "stopped");
+        assert_eq!(readiness(&stopped, "off").users, "stopped");
         let lag = Some(ProjectionLag { age: Duration::ZERO, is_lower_bound: true });
-        assert_eq!(readiness(&NodeState { lag, ..NodeState::default() }).users, "behind");
-        assert_eq!(unavailable("unreachable").database, "unreachable");
-        assert_eq!(unavailable("damaged").database, "damaged");
+        assert_eq!(readiness(&NodeState { lag, ..NodeState::default() }, "off").users, "behind");
+        assert_eq!(unavailable("unreachable", "off").database, "unreachable");
+        assert_eq!(unavailable("damaged", "off").database, "damaged");
     }
 
     #[test]
     fn not_ready_with_a_wrong_clock() {
-        let clock = |node| (readiness(&node).status, readiness(&node).clock);
+        let clock = |node| (readiness(&node, "off").status, readiness(&node, "off").clock);
         assert_eq!(clock(NodeState::default()), ("ok", "ok"));
         for (state, shown) in [(ClockState::Jumped, "jumped"), (ClockState::HeadInFuture, "head_in_future")] {
             assert_eq!(clock(NodeState { clock: state, ..NodeState::default() }), ("unavailable", shown));
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn not_ready_without_heartbeats_or_with_dropped_tables() {
-        let view = |node| readiness(&node);
+        let view = |node| readiness(&node, "off");
         let silent =
             |seconds| NodeState { silence: Some(Duration::from_secs(seconds)), ..NodeState::default() };
         assert_eq!((view(silent(2)).status, view(silent(2)).feed), ("ok", "ok"));

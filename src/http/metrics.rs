@@ -105,6 +105,7 @@ fn registry(state: &HttpState) -> Registry {
         gauge("aegis_log_head_time_ahead_seconds", future, ahead);
         services.store.metrics().register(&mut registry);
         services.delivery_context.metrics().register(&mut registry);
+        app.mail.metrics().register(&mut registry, app.env.now());
         register_projections(&mut registry, services);
     }
     registry

@@ -39,5 +39,6 @@ pub use delivery_context::DeliveryContext;
 pub(crate) use delivery_context::{OWNER_ROLES, may_own};
 pub use limits::WebhookLimits;
 pub(crate) use message::{encode_secret, previous_secret_expiry};
+pub(crate) use retry_policy::retry_delay;
 pub use sender::WebhookSender;
 pub(crate) use status::{FailingDelivery, WebhookStatus, completed_replays};

@@ -1,4 +1,4 @@
-//! Retry policy of webhook deliveries: exponential backoff with jitter, and when a webhook is suspended.
+//! Retry policy of webhook deliveries, and of mails: exponential backoff with jitter, and when a webhook is suspended.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) const GIVE_UP_AFTER: Duration = Duration::from_hours(72);
 /// `jitter` spreads receivers that failed together: up to a quarter is added to the delay, or, once that
 /// would exceed [`MAX_DELAY`], subtracted, so that hourly retries do not coincide either. A `Retry-After`
 /// from the receiver (`requested`) extends the delay up to [`MAX_DELAY`].
-pub(super) fn retry_delay(failures: u32, jitter: u32, requested: Option<Duration>) -> Duration {
+pub(crate) fn retry_delay(failures: u32, jitter: u32, requested: Option<Duration>) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let base = INITIAL_DELAY.saturating_mul(factor).min(MAX_DELAY);
     let spread = base.mul_f64(f64::from(jitter) / f64::from(u32::MAX) / 4.0);

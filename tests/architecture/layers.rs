@@ -7,7 +7,7 @@ use crate::imports::Crate;
 use crate::{relative, root};
 
 /// Each folder (or file) of `src`, and the others that it may import.
-const FOLDERS: [(&str, &[&str]); 13] = [
+const FOLDERS: [(&str, &[&str]); 15] = [
     ("config", &[]),
     ("crypto", &["config"]),
     ("authority", &[]),
@@ -17,9 +17,25 @@ const FOLDERS: [(&str, &[&str]); 13] = [
     ("query", &[]),
     ("logins", &["command", "config", "limits"]),
     ("export", &["cloud_event"]),
-    ("webhooks", &["cloud_event", "command", "config", "limits", "query"]),
-    ("app", &["command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
-    ("http", &["app", "cloud_event", "command", "config", "crypto", "limits", "logins", "query", "webhooks"]),
+    ("leader_job", &[]),
+    ("webhooks", &["cloud_event", "command", "config", "leader_job", "limits", "query"]),
+    ("mail", &["config", "crypto", "leader_job", "webhooks"]),
+    ("app", &["command", "config", "crypto", "leader_job", "limits", "logins", "mail", "query", "webhooks"]),
+    (
+        "http",
+        &[
+            "app",
+            "cloud_event",
+            "command",
+            "config",
+            "crypto",
+            "limits",
+            "logins",
+            "mail",
+            "query",
+            "webhooks",
+        ],
+    ),
     (
         "cli",
         &[
@@ -38,7 +54,7 @@ const FOLDERS: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries that belong to one concern, and the folders that may name them.
-const LIBRARIES: [(&str, &[&str]); 24] = [
+const LIBRARIES: [(&str, &[&str]); 26] = [
     ("mongodb", &[]),
     ("bson", &[]),
     ("rusqlite", &[]),
@@ -54,6 +70,8 @@ const LIBRARIES: [(&str, &[&str]); 24] = [
     ("utoipa_swagger_ui", &["http"]),
     ("httpdate", &["http", "webhooks"]),
     ("reqwest", &["webhooks"]),
+    ("lettre", &["config", "mail"]),
+    ("minijinja", &["mail"]),
     ("argon2", &["crypto"]),
     ("zxcvbn", &["crypto"]),
     ("rpassword", &["cli"]),

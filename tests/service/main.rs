@@ -38,6 +38,7 @@ mod log;
 mod login;
 mod login_errors;
 mod logins;
+mod mail;
 mod malformed_requests;
 mod metrics;
 mod migration;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use aegis::config::{
-    HttpSettings, LogFormat, LogSettings, LoginEventSetting, PasswordSettings, Secret, SessionSettings,
-    Settings, TokenSettings, WebhookSettings,
+    HttpSettings, LogFormat, LogSettings, LoginEventSetting, MailLanguage, MailSettings,
+    MailTransportSetting, PasswordSettings, Secret, SessionSettings, Settings, TokenSettings,
+    WebhookSettings,
 };
 use jsonwebtoken::Algorithm;
 use store::MasterKey;
@@ -26,6 +27,13 @@ pub(crate) fn settings(store: &Store) -> Settings {
             metrics_listen: None,
         },
         webhooks: WebhookSettings { allow_private: vec!["127.0.0.0/8".parse().unwrap()] },
+        mail: MailSettings {
+            transport: MailTransportSetting::Off,
+            from: "Aegis <no-reply@example.org>".parse().unwrap(),
+            public_url: "https://example.org".to_owned(),
+            templates: None,
+            language: MailLanguage::English,
+        },
         tokens: TokenSettings {
             secret_key: Some(Secret::new(SECRET_KEY.to_owned())),
             previous_key: None,

@@ -147,6 +147,18 @@ impl UserEvent {
     pub const NAMING_TYPES: &'static [&'static str] =
         &[Self::REGISTERED, Self::IMPORTED, Self::USERNAME_CHANGED];
 
+    /// The stored event types that may cause a mail to the user.
+    pub const MAIL_TYPES: &'static [&'static str] = &[
+        Self::REGISTERED,
+        Self::EMAIL_CHANGED,
+        Self::PASSWORD_CHANGED,
+        Self::VERIFICATION_REQUESTED,
+        Self::RESET_REQUESTED,
+    ];
+
+    /// The stored event type of [`UserRegistered`](UserEvent::UserRegistered).
+    pub const REGISTERED_TYPE: &'static str = Self::REGISTERED;
+
     /// The stored event type of [`UserUnlocked`](UserEvent::UserUnlocked), which nodes watch for.
     pub const UNLOCKED_TYPE: &'static str = Self::UNLOCKED;
 

@@ -1,0 +1,155 @@
+//! Composes the mail of an event from the log: who gets it, and with which token. Which events have a mail at all is
+//! decided here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Account, DecodeError, User, UserEvent, UserId, user};
+use jiff::Timestamp;
+use store::{Env, Envelope, EventQuery, EventStore, Position, StoreError, StoredEvent};
+
+use super::content::{Link, Mail, MailKind};
+use super::progress::after;
+use crate::crypto::{InvalidToken, MailToken, Tokens};
+
+/// How long a mail without a token is retried, from its event on.
+pub(super) const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
+
+/// The mail of an event.
+pub(super) enum Composed {
+    Mail(Box<Mail>),
+    /// This event has none.
+    None,
+    /// Later events have voided it, or its recipient was erased.
+    Void,
+    /// Its token has expired.
+    Expired,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ComposeError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("an event of the user cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("no mail token can be issued")]
+    Token(#[from] InvalidToken),
+}
+
+/// Composes mails.
+#[derive(Clone)]
+pub(super) struct Composer {
+    pub(super) store: EventStore,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) env: Env,
+    pub(super) public_url: String,
+}
+
+/// An event, and the account before it, right after it, and now.
+struct Change {
+    version: u64,
+    at: Timestamp,
+    event: UserEvent,
+    before: User,
+    then: Account,
+    now: Account,
+}
+
+/// Whether an event may have a mail, as far as its envelope shows it. Users who sign up are the actors of their own
+/// registration; those created by an administrator are not.
+pub(super) fn may_have_mail(event: &Envelope) -> bool {
+    event.event_type != UserEvent::REGISTERED_TYPE || event.actor != event.stream.as_str()
+}
+
+impl Composer {
+    pub(super) async fn compose(&self, position: u64) -> Result<Composed, ComposeError> {
+        let found = self.store.read_sealed(&EventQuery::at(Position::new(position))).await?;
+        let Some(event) = found.first() else { return Ok(Composed::None) };
+        let Some(user) = UserId::from_stream(event.stream.as_str()) else { return Ok(Composed::None) };
+        let events = self.store.read_stream(&event.stream).await?;
+        let Some(change) = Change::of(event, &events)? else { return Ok(Composed::Void) };
+        let Some(kind) = change.kind() else { return Ok(Composed::None) };
+        let recipient = change.recipient(kind);
+        let (Some(to), Some(username)) = (recipient, change.now.username.known()) else {
+            return Ok(Composed::Void);
+        };
+        let mut mail = Mail {
+            kind,
+            to: to.as_str().to_owned(),
+            username: username.as_str().to_owned(),
+            at: change.at,
+            link: None,
+        };
+        if let Some(purpose) = kind.purpose() {
+            if !change.is_token_valid(kind) {
+                return Ok(Composed::Void);
+            }
+            let expires_at = after(change.at, purpose.lifetime());
+            if self.env.now() >= expires_at {
+                return Ok(Composed::Expired);
+            }
+            let epoch = self.store.identity().epoch;
+            let token = MailToken { purpose, user, version: change.version, epoch };
+            let token = token.issue(&self.tokens, expires_at)?;
+            let url = format!("{}/{}#token={token}", self.public_url, MailKind::page(purpose));
+            mail.link = Some(Link { url, expires_at });
+        }
+        Ok(Composed::Mail(Box::new(mail)))
+    }
+}
+
+impl Change {
+    /// `None` if the user was erased.
+    fn of(at: &Envelope, events: &[StoredEvent]) -> Result<Option<Self>, DecodeError> {
+        let (mut state, mut found) = (User::default(), None);
+        for stored in events {
+            let event = event_codec::decode_user_event(stored)?;
+            let before = state.clone();
+            state = user::evolve(state, &event);
+            if stored.envelope.version == at.version {
+                found = Some((event, before, state.clone()));
+            }
+        }
+        let (Some((event, before, User::Present(then))), User::Present(now)) = (found, state) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { version: at.version, at: at.at, event, before, then, now }))
+    }
+
+    fn kind(&self) -> Option<MailKind> {
+        match &self.event {
+            UserEvent::EmailVerificationRequested => Some(MailKind::VerifyEmail),
+            UserEvent::PasswordResetRequested => Some(MailKind::ResetPassword),
+            UserEvent::UserRegistered { password_hash: None, .. } => Some(MailKind::Invitation),
+            UserEvent::EmailChanged { .. } => Some(MailKind::EmailChanged),
+            // An invited user who sets the first password changes none.
+            UserEvent::PasswordChanged { .. } if self.had_password() => Some(MailKind::PasswordChanged),
+            _ => None,
+        }
+    }
+
+    fn had_password(&self) -> bool {
+        matches!(&self.before, User::Present(account) if account.password_hash.is_some())
+    }
+
+    /// A token goes to the current address only; a notice to the one that the user had at the time: it may report
+    /// what an intruder did who has changed the address since.
+    fn recipient(&self, kind: MailKind) -> Option<&domain::EmailAddress> {
+        match (&self.event, kind.purpose()) {
+            (UserEvent::EmailChanged { previous, .. }, _) => previous.known(),
+            (_, Some(_)) => self.now.email.known(),
+            (_, None) => self.then.email.known(),
+        }
+    }
+
+    fn is_token_valid(&self, kind: MailKind) -> bool {
+        let (version, now) = (self.version, &self.now);
+        now.is_active
+            && match kind {
+                MailKind::VerifyEmail => version > now.verification_tokens_after,
+                MailKind::ResetPassword => version > now.reset_tokens_after,
+                MailKind::Invitation => version > now.reset_tokens_after && now.password_hash.is_none(),
+                MailKind::EmailChanged | MailKind::PasswordChanged => false,
+            }
+    }
+}

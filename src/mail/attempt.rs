@@ -8,7 +8,7 @@ use lettre::message::Mailbox;
 use tokio::time::timeout;
 
 use super::composer::{Composed, Composer};
-use super::kinds::Mail;
+use super::content::Mail;
 use super::message;
 use super::metrics::MailOutcome;
 use super::progress::PendingMail;
@@ -48,12 +48,12 @@ impl MailSender {
             Ok(Composed::None) => Outcome::NoMail,
             Ok(Composed::Void) => Outcome::Done(MailOutcome::Void),
             Ok(Composed::Expired) => Outcome::Done(MailOutcome::Expired),
-            Ok(Composed::Mail(mail)) => self.hand_over(pending.position, &mail).await,
+            Ok(Composed::Mail(mail)) => self.send(pending.position, &mail).await,
             Err(error) => Outcome::Failed { error: error.to_string(), deadline: None },
         }
     }
 
-    async fn hand_over(&self, position: u64, mail: &Mail) -> Outcome {
+    async fn send(&self, position: u64, mail: &Mail) -> Outcome {
         let Self { composer, templates, transport, from } = self;
         let rendered = match templates.render(mail) {
             Ok(rendered) => rendered,

@@ -8,7 +8,7 @@ use domain::{Account, DecodeError, User, UserEvent, UserId, user};
 use jiff::Timestamp;
 use store::{Env, Envelope, EventQuery, EventStore, Position, StoreError, StoredEvent};
 
-use super::kinds::{Link, Mail, MailKind};
+use super::content::{Link, Mail, MailKind};
 use super::progress::after;
 use crate::crypto::{InvalidToken, MailToken, Tokens};
 

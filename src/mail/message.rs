@@ -8,7 +8,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
 use store::LogIdentity;
 
-use super::kinds::Mail;
+use super::content::Mail;
 use super::templates::Rendered;
 
 /// RFC 3834: asks for no automatic answers.

@@ -5,7 +5,7 @@
 //! - `mailer`: on the node that holds the lease, reads the log from a cursor and retries mails that are not accepted;
 //! - `progress`: the cursor and the mails that are not sent yet, recorded beside the log;
 //! - `attempt`: one attempt at one mail;
-//! - `composer`: decides from the log who gets which of the `kinds` of mail, and issues its token;
+//! - `composer`: decides from the log who gets which mail (`content`), and issues its token;
 //! - `templates`: the texts, which operators can replace;
 //! - `message`: the MIME message;
 //! - `transport`: the port through which mails leave, with `smtp` and `outbox`.
@@ -14,7 +14,7 @@
 
 mod attempt;
 mod composer;
-mod kinds;
+mod content;
 mod mailer;
 mod message;
 mod metrics;

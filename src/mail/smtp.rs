@@ -32,17 +32,17 @@ const AUTHENTICATION_CODES: [u16; 4] = [530, 534, 535, 538];
 pub(super) struct SmtpTransport {
     host: String,
     port: u16,
-    tls: Tls,
+    encryption: Encryption,
     credentials: Option<Credentials>,
     hello: ClientId,
     idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
-enum Tls {
+enum Encryption {
     /// From the first byte.
     Implicit(TlsParameters),
-    /// STARTTLS (RFC 3207), required before anything else is sent.
-    Upgrade(TlsParameters),
+    /// Required before anything else is sent.
+    StartTls(TlsParameters),
     /// To a relay on this machine.
     None,
 }
@@ -51,18 +51,18 @@ impl SmtpTransport {
     /// Introduces itself by `domain`, that of the sender.
     pub(super) fn new(settings: &SmtpSettings, domain: &str) -> Result<Self, MailSetupError> {
         let SmtpSettings { host, port, is_implicit_tls, credentials, ca } = settings;
-        let tls = if *is_implicit_tls {
-            Tls::Implicit(tls_parameters(host, ca.as_deref())?)
+        let encryption = if *is_implicit_tls {
+            Encryption::Implicit(tls_parameters(host, ca.as_deref())?)
         } else if is_loopback(host) && ca.is_none() {
-            Tls::None
+            Encryption::None
         } else {
-            Tls::Upgrade(tls_parameters(host, ca.as_deref())?)
+            Encryption::StartTls(tls_parameters(host, ca.as_deref())?)
         };
         let credentials = credentials.as_ref().map(|SmtpCredentials { user, password }| {
             Credentials::new(user.clone(), password.expose().to_owned())
         });
         let (host, hello, idle) = (host.clone(), ClientId::Domain(domain.to_owned()), Mutex::default());
-        Ok(Self { host, port: *port, tls, credentials, hello, idle })
+        Ok(Self { host, port: *port, encryption, credentials, hello, idle })
     }
 
     /// A connection on which a mail can be sent at once.
@@ -72,16 +72,16 @@ impl SmtpTransport {
                 return Ok(connection);
             }
         }
-        let at_start = match &self.tls {
-            Tls::Implicit(parameters) => Some(parameters.clone()),
-            Tls::Upgrade(_) | Tls::None => None,
+        let at_start = match &self.encryption {
+            Encryption::Implicit(parameters) => Some(parameters.clone()),
+            Encryption::StartTls(_) | Encryption::None => None,
         };
         let server = (self.host.as_str(), self.port);
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &self.hello, at_start, None)
                 .await
                 .map_err(|error| unreachable("connecting to the relay", &error))?;
-        if let Tls::Upgrade(parameters) = &self.tls {
+        if let Encryption::StartTls(parameters) = &self.encryption {
             let encrypted = connection.starttls(parameters.clone(), &self.hello).await;
             encrypted.map_err(|error| unreachable("STARTTLS", &error))?;
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
-use super::kinds::{Link, Mail, MailKind};
+use super::content::{Link, Mail, MailKind};
 use crate::config::MailLanguage;
 
 const SUBJECT: &str = "Subject: ";
@@ -89,7 +89,8 @@ impl Templates {
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|name| {
-            if has_extension(name, "html") { AutoEscape::Html } else { AutoEscape::None }
+            let is_html = Path::new(name).extension().is_some_and(|extension| extension == "html");
+            if is_html { AutoEscape::Html } else { AutoEscape::None }
         });
         let mut templates =
             Self { environment, origins: BTreeMap::new(), language, service: service.to_owned() };
@@ -218,8 +219,4 @@ fn sample(kind: MailKind) -> Mail {
         at: Timestamp::UNIX_EPOCH,
         link: kind.purpose().map(|_| Link { url, expires_at: Timestamp::UNIX_EPOCH }),
     }
-}
-
-fn has_extension(name: &str, extension: &str) -> bool {
-    Path::new(name).extension().is_some_and(|found| found == extension)
 }

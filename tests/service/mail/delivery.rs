@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 on_both_stores! {
-    changes_are_told_to_the_user_and_an_invitation_carries_a_link
+    changes_are_notified_and_an_invitation_carries_a_link
     erased_recipient_gets_no_mail
 }
 
@@ -32,7 +32,7 @@ mod on_sqlite {
     }
 }
 
-async fn changes_are_told_to_the_user_and_an_invitation_carries_a_link(store: Store) {
+async fn changes_are_notified_and_an_invitation_carries_a_link(store: Store) {
     let relay = Relay::start(Encryption::Implicit).await;
     let app = start(store, &relay).await;
     let admin = app.admin().await;
@@ -51,13 +51,16 @@ async fn changes_are_told_to_the_user_and_an_invitation_carries_a_link(store: St
     let eve = app.sign_up("eve").await;
     let new = json!({"email": "eva@example.com", "current_password": PASSWORD});
     eve.request(Method::PATCH, "/users/me").json(&new).send().await.expect(200);
-    let told = relay.mail_to("eve@example.com").await;
-    assert!(subject(&told).contains("e-mail address"), "{told}");
-    assert!(!told["text"].as_str().unwrap().contains("eva@"), "the new address stays with its user: {told}");
+    let notice = relay.mail_to("eve@example.com").await;
+    assert!(subject(&notice).contains("e-mail address"), "{notice}");
+    assert!(
+        !notice["text"].as_str().unwrap().contains("eva@"),
+        "the new address stays with its user: {notice}"
+    );
     let new = json!({"current_password": PASSWORD, "new_password": "a much longer way to say it"});
     eve.post("/users/me/password").json(&new).send().await.expect(204);
-    let told = relay.mail_to("eva@example.com").await;
-    assert_eq!(subject(&told), "Your password for Aegis was changed");
+    let notice = relay.mail_to("eva@example.com").await;
+    assert_eq!(subject(&notice), "Your password for Aegis was changed");
     assert_eq!(relay.all_received().len(), 3, "neither sign-ups nor the new address have mails");
     let body = app.readiness().await.expect(200).json();
     assert_eq!(body["mail"], "smtp");

@@ -17,9 +17,11 @@ import datetime
 import email
 import email.policy
 import json
+import logging
 import os
 import ssl
 import sys
+import warnings
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
@@ -93,11 +95,12 @@ class Relay:
             "text": parts["text/plain"],
             "html": parts["text/html"],
         }
-        # A mail that arrived is not taken back if the client dies before it is told.
-        await asyncio.shield(asyncio.ensure_future(self.accept(mail)))
+        # A mail that has arrived is accepted even if the client dies before it gets the answer.
+        await asyncio.wait({asyncio.ensure_future(self.accept(mail))})
         return "250 OK"
 
     async def accept(self, mail):
+        report(step="in hand", to=mail["to"][0])
         if mail["to"][0].startswith("slow"):
             await asyncio.sleep(2)
         report(step="received", **mail)
@@ -127,4 +130,6 @@ async def main(folder, encryption, *credentials):
     os._exit(0)
 
 
+warnings.simplefilter("ignore")
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 asyncio.run(main(*sys.argv[1:]))

@@ -107,6 +107,11 @@ impl Relay {
         self.steps().into_iter().filter(|step| step["step"] == "received").collect()
     }
 
+    /// How many mails have arrived completely, whether they were accepted yet or not.
+    pub(super) fn in_hand(&self) -> usize {
+        self.steps().iter().filter(|step| step["step"] == "in hand").count()
+    }
+
     /// The attempts at an address so far.
     pub(super) fn attempts(&self, to: &str) -> usize {
         self.steps().iter().filter(|step| step["step"] == "recipient" && step["to"] == to).count()

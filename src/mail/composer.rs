@@ -144,12 +144,11 @@ impl Change {
 
     fn is_token_valid(&self, kind: MailKind) -> bool {
         let (version, now) = (self.version, &self.now);
-        now.is_active
-            && match kind {
-                MailKind::VerifyEmail => version > now.verification_tokens_after,
-                MailKind::ResetPassword => version > now.reset_tokens_after,
-                MailKind::Invitation => version > now.reset_tokens_after && now.password_hash.is_none(),
-                MailKind::EmailChanged | MailKind::PasswordChanged => false,
-            }
+        match kind {
+            MailKind::VerifyEmail => now.accepts_verification_token(version),
+            MailKind::ResetPassword => now.accepts_reset_token(version),
+            MailKind::Invitation => now.accepts_reset_token(version) && now.password_hash.is_none(),
+            MailKind::EmailChanged | MailKind::PasswordChanged => false,
+        }
     }
 }

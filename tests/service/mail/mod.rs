@@ -3,6 +3,7 @@
 mod delivery;
 mod failures;
 mod kills;
+mod links;
 mod outbox;
 mod relay;
 

@@ -9,15 +9,17 @@ use serde_json::{Map, Value};
 use tokio::task::block_in_place;
 
 use super::error::ImportError;
+use super::newlines::NewlineIndex;
+use super::origin::RecordOrigin;
 use super::refusal::NoticeReason;
-use super::source::{RecordOrigin, RecordSource, SourceRecord};
+use super::source::{RecordSource, SourceRecord};
 
 /// Columns without which no user can be imported.
 const REQUIRED: [&str; 2] = ["email", "username"];
 
 /// Reads a CSV file.
 pub struct CsvFile<R> {
-    reader: Reader<R>,
+    reader: Reader<NewlineIndex<R>>,
     columns: Vec<String>,
 }
 
@@ -27,7 +29,7 @@ impl<R: Read + Send> CsvFile<R> {
     /// # Errors
     /// [`ImportError::MissingColumn`] if one that each user needs is missing.
     pub fn new(reader: R) -> Result<Self, ImportError> {
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(reader);
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(NewlineIndex::new(reader));
         let names = reader.headers().map_err(std::io::Error::from)?;
         let columns: Vec<_> = names.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
         if let Some(missing) = REQUIRED.into_iter().find(|name| !columns.iter().any(|column| column == name))
@@ -46,7 +48,10 @@ impl<R: Read + Send> CsvFile<R> {
         if !self.reader.read_byte_record(&mut record).map_err(std::io::Error::from)? {
             return Ok(None);
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        // The end is one byte behind the character that ends the record.
+        let end = self.reader.position().byte().saturating_sub(1);
+        let within = record.as_slice().iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        let line = self.reader.get_mut().line_of(end).saturating_sub(within);
         Ok(Some(SourceRecord { origin: RecordOrigin::Line(line), fields: self.fields(record) }))
     }
 
@@ -88,9 +93,22 @@ mod tests {
             read(text.as_bytes()),
             [
                 (line(2), Ok(r#"{"email":"a@b.c","username":"Ada, \"L\"\r\nx"}"#.to_owned())),
-                (line(5), Ok(r#"{"email":"b@b.c","username":"bob","is_active":"t"}"#.to_owned())),
+                (line(5), Ok(r#"{"email":"b@b.c","is_active":"t","username":"bob"}"#.to_owned())),
             ]
         );
+    }
+
+    #[test]
+    fn lines_are_those_on_which_records_begin() {
+        for (text, expected) in [
+            ("email,username\na@b.c,a\nb@b.c,b", [2, 3]),
+            ("email,username\r\na@b.c,a\r\nb@b.c,b\r\n", [2, 3]),
+            ("\n\nemail,username\n\na@b.c,\"a\n\nx\"\n\n\nb@b.c,b\n", [5, 10]),
+            ("email,username\r\n\r\na@b.c,\"a\r\nx\"\r\nb@b.c,\"\r\n\"", [3, 5]),
+        ] {
+            let found: Vec<_> = read(text.as_bytes()).into_iter().map(|(origin, _)| origin).collect();
+            assert_eq!(found, expected.map(RecordOrigin::Line), "{text:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use serde_json::Value;
 use tokio::task::block_in_place;
 
 use super::error::ImportError;
+use super::origin::RecordOrigin;
 use super::refusal::NoticeReason;
-use super::source::{RecordOrigin, RecordSource, SourceRecord};
+use super::source::{RecordSource, SourceRecord};
 
 /// A longer line is no record of a user.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;

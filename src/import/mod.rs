@@ -6,6 +6,8 @@ mod csv_file;
 mod error;
 mod json_lines;
 mod mongodb;
+mod newlines;
+mod origin;
 mod pipeline;
 mod record;
 mod refusal;
@@ -15,9 +17,10 @@ mod times;
 pub use csv_file::CsvFile;
 pub use error::ImportError;
 pub use json_lines::JsonLines;
+pub use origin::RecordOrigin;
 pub use pipeline::{ImportListener, ImportMode, ImportSummary, import};
 pub use refusal::{Notice, NoticeReason};
-pub use source::{RecordOrigin, RecordSource, SourceRecord, count_lines};
+pub use source::{RecordSource, SourceRecord, count_lines};
 
 #[cfg(test)]
 mod tests;

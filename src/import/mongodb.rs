@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::error::ImportError;
+use super::origin::RecordOrigin;
 use super::record::id_text;
-use super::source::{RecordOrigin, RecordSource, SourceRecord};
+use super::source::{RecordSource, SourceRecord};
 use crate::app::LegacyUsers;
 
 #[async_trait]

@@ -9,9 +9,10 @@ use store::{AppendError, Env};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::ImportError;
+use super::origin::RecordOrigin;
 use super::record::{RecordRules, ValidRecord, email_text};
 use super::refusal::{HashProblem, Notice, NoticeReason};
-use super::source::{RecordOrigin, RecordSource, SourceRecord};
+use super::source::{RecordSource, SourceRecord};
 use crate::command::{CommandContext, CommandError, ImportKeys, ImportResult, UserCommands, UserToImport};
 
 /// Users in one append.

@@ -171,7 +171,7 @@ mod tests {
         for id in [json!({"_id": {"$oid": ID}}), json!({"id": ID}), json!({"_id": ID})] {
             let ada = user(&id);
             assert_eq!(ada.id.unwrap().to_string(), ID);
-            assert_eq!(ada.created_at.to_string(), "2024-01-12T21:46:11.000Z");
+            assert_eq!(ada.created_at.to_string(), "2024-01-12T21:44:35.000Z");
         }
         let uuid = "01930000-0000-7000-8000-00000000002a";
         assert_eq!(user(&json!({"_id": {"$uuid": uuid}})).id.unwrap().to_string(), uuid);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use domain::{EmailError, UserId, Username, UsernameError};
 
-use super::source::RecordOrigin;
+use super::origin::RecordOrigin;
 use crate::crypto::UnsupportedHash;
 
 /// A record that was not imported as it is.

@@ -1,31 +1,13 @@
 //! What a source yields: records with untyped fields, in the shape of JSON.
 
-use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::error::ImportError;
+use super::origin::RecordOrigin;
 use super::refusal::NoticeReason;
-
-/// Where a record comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordOrigin {
-    /// The line of a file on which it begins, from 1.
-    Line(u64),
-    /// The `_id` of a document.
-    Id(String),
-}
-
-impl fmt::Display for RecordOrigin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(line) => write!(out, "line {line}"),
-            Self::Id(id) => write!(out, "_id {id}"),
-        }
-    }
-}
 
 /// A record as read, or why it could not be read.
 #[derive(Clone, Debug)]

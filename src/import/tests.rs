@@ -129,7 +129,7 @@ async fn dry_run_finds_what_an_import_finds() {
     assert_eq!(world.events().await, []);
     assert_eq!(world.import(&records).await, planned);
     assert_eq!((planned.0.imported, planned.0.renamed, planned.0.refused), (1_200, 50, 2));
-    assert_eq!(planned.1.last(), Some(&line(1202, "invalid_field")));
+    assert_eq!(planned.1.last(), Some(&line(1202, "invalid_email")));
 }
 
 #[tokio::test]

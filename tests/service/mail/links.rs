@@ -22,7 +22,8 @@ async fn forgotten_password_is_reset_by_the_link_of_the_mail(store: Store) {
     let relay = Relay::start(Encryption::StartTls).await;
     let app = start(store, &relay).await;
     let ada = app.sign_up("ada").await;
-    let forgot = async |email: &str| app.post("/auth/password/forgot").json(&json!({"email": email})).send().await;
+    let forgot =
+        async |email: &str| app.post("/auth/password/forgot").json(&json!({"email": email})).send().await;
     forgot("unknown@example.com").await.expect(202);
     forgot(&ada.email).await.expect(202);
     let mail = relay.mail_to(&ada.email).await;
@@ -31,10 +32,11 @@ async fn forgotten_password_is_reset_by_the_link_of_the_mail(store: Store) {
     app.log_in(&ada.email, NEW_PASSWORD).await.expect(200);
     app.log_in(&ada.email, PASSWORD).await.expect(400);
     app.post("/auth/password/reset").json(&reset).send().await.expect(400);
-    relay.wait_for("the notice of the change", |step| {
-        step["step"] == "received" && step["headers"]["subject"] == "Your password for Aegis was changed"
-    })
-    .await;
+    relay
+        .wait_for("the notice of the change", |step| {
+            step["step"] == "received" && step["headers"]["subject"] == "Your password for Aegis was changed"
+        })
+        .await;
     assert_eq!(relay.all_received().len(), 2, "none to an unknown address");
 }
 

@@ -109,9 +109,14 @@ impl dyn Projection {
     /// The table of the live version, in the layout of the projection version that made it.
     #[must_use]
     pub fn live_table(&'static self, versions: Option<&ProjectionVersions>) -> Table {
-        let Some(versions) = versions else { return self.table(1) };
-        let live = versions.get(versions.live).and_then(|live| self.with_version(live.fold));
-        live.unwrap_or(self).table(versions.live)
+        self.live_code(versions).table(versions.map_or(1, |versions| versions.live))
+    }
+
+    /// The code of the live version.
+    #[must_use]
+    pub fn live_code(&'static self, versions: Option<&ProjectionVersions>) -> &'static dyn Projection {
+        let live = versions.and_then(|versions| versions.get(versions.live));
+        live.and_then(|live| self.with_version(live.fold)).unwrap_or(self)
     }
 
     /// The code of that version, if this release still has it.

@@ -79,15 +79,21 @@ struct ReadModel {
 impl ReadModel {
     /// The live table according to this process, without asking the database.
     fn live_table(&self) -> Table {
+        self.live_version().0
+    }
+
+    /// The live table, and the code that fills it.
+    fn live_version(&self) -> (Table, &'static dyn Projection) {
         let progress = self.store.progress();
-        self.projection.live_table(progress.versions.get(self.projection.name()).map(AsRef::as_ref))
+        let versions = progress.versions.get(self.projection.name()).map(AsRef::as_ref);
+        (self.projection.live_table(versions), self.projection.live_code(versions))
     }
 
     /// Rows of the live table, with the table. Every answer carries the checkpoint of its snapshot: if it
     /// says that the table was removed, because this process has missed a cutover, the live version is
     /// resolved again.
     async fn read(&self, query: RowsQuery<'_>) -> Result<(Table, RowPage), QueryError> {
-        let mut table = self.live_table();
+        let (mut table, mut code) = self.live_version();
         for _ in 0..MAX_LIVE_ATTEMPTS {
             let page = match query {
                 RowsQuery::Find { column, text } => self.rows.find(&table, column, text).await?,
@@ -99,11 +105,12 @@ impl ReadModel {
                 return Err(StoreError::table_dropped(&table.name).into());
             }
             if !page.checkpoint.is_removed() {
-                self.check_unauthenticated(&table, &page).await?;
+                self.check_unauthenticated(code, &table, &page).await?;
                 return Ok((table, page));
             }
             let versions = self.rows.versions(self.projection.name()).await?;
             table = self.projection.live_table(versions.as_ref());
+            code = self.projection.live_code(versions.as_ref());
         }
         Err(self.behind(self.store.progress().head))
     }
@@ -111,13 +118,18 @@ impl ReadModel {
     /// Compares the rows of a table that has no row authentication yet with the log: it was filled by an
     /// earlier release, and is being replaced. Rows that no stream makes alone, such as sums, are believed
     /// until then.
-    async fn check_unauthenticated(&self, table: &Table, page: &RowPage) -> Result<(), QueryError> {
+    async fn check_unauthenticated(
+        &self,
+        code: &dyn Projection,
+        table: &Table,
+        page: &RowPage,
+    ) -> Result<(), QueryError> {
         if table.schema.is_authenticated() {
             return Ok(());
         }
         for row in &page.rows {
             let key = row.get(table.key()).and_then(|key| key.as_str()).unwrap_or_default();
-            let expected = self.expected_row(key, page.checkpoint.position).await?;
+            let expected = self.expected_row(code, key, page.checkpoint.position).await?;
             if expected.is_some_and(|expected| !is_same_row(expected.row.as_ref(), row)) {
                 return Err(self.store.row_tampered(&table.name, key).into());
             }
@@ -125,10 +137,15 @@ impl ReadModel {
         Ok(())
     }
 
-    /// The row with that key as its stream makes it, up to a position; `None` if it depends on other streams
-    /// too.
-    async fn expected_row(&self, key: &str, until: Position) -> Result<Option<ExpectedRow>, QueryError> {
-        let Some(stream) = self.projection.stream_of(key) else { return Ok(None) };
+    /// The row with that key as its stream makes it by that code, up to a position; `None` if it depends on other
+    /// streams too.
+    async fn expected_row(
+        &self,
+        code: &dyn Projection,
+        key: &str,
+        until: Position,
+    ) -> Result<Option<ExpectedRow>, QueryError> {
+        let Some(stream) = code.stream_of(key) else { return Ok(None) };
         let events = self.store.read_stream(&StreamId::from_trusted(stream)?).await?;
         let mut expected = ExpectedRow { row: None, is_complete: true };
         for event in &events {
@@ -138,14 +155,14 @@ impl ReadModel {
             }
             // An event that cannot be applied was skipped by an operator; otherwise the projection halts
             // there.
-            expected.row = self.projection.fold(expected.row.clone(), event).unwrap_or(expected.row);
+            expected.row = code.fold(expected.row.clone(), event).unwrap_or(expected.row);
         }
         Ok(Some(expected))
     }
 
     /// Fails if the stream makes a row that the rows of a checkpoint lack: it was deleted in the database.
     async fn check_absent(&self, key: &str, until: Position) -> Result<(), QueryError> {
-        match self.expected_row(key, until).await? {
+        match self.expected_row(self.live_version().1, key, until).await? {
             Some(ExpectedRow { row: Some(_), is_complete: true }) => {
                 Err(self.store.row_missing(&self.live_table().name, key).into())
             }

@@ -62,7 +62,8 @@ async fn another_node_takes_over_from_a_killed_one() {
         assert!(ids.len() <= 2 && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
         repeated += mails.len() - 1;
     }
-    assert!((1..=IN_HAND).contains(&repeated), "{repeated} mails arrived twice");
+    // Those that the relay had accepted when the node could no longer record it.
+    assert!(repeated <= IN_HAND, "{repeated} mails arrived twice");
     assert!(leads(other.output()));
     let output = other.output();
     assert!(!output.contains("relay-pass") && !output.contains("slow-1@"), "secrets or addresses are logged");

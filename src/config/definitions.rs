@@ -210,8 +210,8 @@ settings! {
     ADMIN_PASSWORD: Secret = "AEGIS_ADMIN_PASSWORD", Unset, Hidden, |text| Ok(Secret::new(text.to_owned())),
         "password of the first administrator";
     SMTP_URL: SmtpSettings = "AEGIS_SMTP_URL", Unset, Url, parse::smtp_url,
-        "relay through which mails are sent, as smtps://USER:PASSWORD@HOST:PORT (TLS, port 465) or \
-         smtp://USER:PASSWORD@HOST:PORT (STARTTLS, port 587), which a relay on the same machine does without. Unset: the \
+        "relay through which mails are sent, as `smtps://USER:PASSWORD@HOST:PORT` (TLS, port 465) or \
+         `smtp://USER:PASSWORD@HOST:PORT` (STARTTLS, port 587), which a relay on the same machine does without. Unset: the \
          embedded database writes mails to `outbox` in the data directory, with MongoDB they are only counted";
     SMTP_CA: PathBuf = "AEGIS_SMTP_CA", Unset, Public, |text| Ok(PathBuf::from(text)),
         "PEM file of certificate authorities that the relay's certificate may be from, beside those of the system. Set, \
@@ -220,9 +220,9 @@ settings! {
         "sender of mails, such as `Example <no-reply@example.org>`; required with `AEGIS_SMTP_URL`, otherwise \
          `aegis@localhost`";
     PUBLIC_URL: String = "AEGIS_PUBLIC_URL", Unset, Public, parse::public_url,
-        "where the pages are that links in mails lead to, such as https://example.org: `/verify-email`, \
+        "where the pages are that links in mails lead to, such as `https://example.org`: `/verify-email`, \
          `/reset-password` and `/invitation`, each with `#token=…`; required with `AEGIS_SMTP_URL`, otherwise \
-         http://localhost";
+         `http://localhost`";
     MAIL_TEMPLATES: PathBuf = "AEGIS_MAIL_TEMPLATES", Unset, Public, |text| Ok(PathBuf::from(text)),
         "directory of templates that replace the built-in ones of the same name, such as `reset_password.en.txt`";
     MAIL_LANGUAGE: MailLanguage = "AEGIS_MAIL_LANGUAGE", Text("en"), Public, parse::mail_language,

@@ -6,15 +6,25 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, without_mac};
 
+use crate::previous_version::PreviousVersion;
 use crate::projection::{PoisonEvent, Projection};
-use crate::unauthenticated::Unauthenticated;
-use crate::without_logins::WithoutLogins;
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: &[] };
-static WITHOUT_LOGINS: WithoutLogins<Daily> = without_logins(Some(&UNAUTHENTICATED));
-static UNAUTHENTICATED: Unauthenticated<WithoutLogins<Daily>> = Unauthenticated {
-    current: without_logins(None),
+/// Does not count logins.
+static VERSION_2: PreviousVersion<Daily> = PreviousVersion {
+    current: Daily,
+    version: 2,
+    schema: &TableSchema { columns: COLUMNS_OF_2, indexes: &[] },
+    ignores: is_of_logins,
+    previous: Some(&VERSION_1),
+};
+/// Its rows have no authentication codes either.
+static VERSION_1: PreviousVersion<Daily> = PreviousVersion {
+    current: Daily,
+    version: 1,
     schema: &TableSchema { columns: without_mac(COLUMNS_OF_2), indexes: &[] },
+    ignores: is_of_logins,
+    previous: None,
 };
 
 const COLUMNS: &[Column] = &[
@@ -29,7 +39,6 @@ const COLUMNS: &[Column] = &[
     MAC,
 ];
 
-/// The columns of version 2.
 const COLUMNS_OF_2: &[Column] = &[
     Column { name: "day", kind: ColumnKind::Text },
     Column { name: "registered", kind: ColumnKind::Integer },
@@ -40,12 +49,6 @@ const COLUMNS_OF_2: &[Column] = &[
     Column { name: "position", kind: ColumnKind::Integer },
     MAC,
 ];
-
-const SCHEMA_OF_2: &TableSchema = &TableSchema { columns: COLUMNS_OF_2, indexes: &[] };
-
-const fn without_logins(previous: Option<&'static dyn Projection>) -> WithoutLogins<Daily> {
-    WithoutLogins { current: Daily, schema: SCHEMA_OF_2, previous }
-}
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -179,11 +182,15 @@ impl Projection for Daily {
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&WITHOUT_LOGINS)
+        Some(&VERSION_2)
     }
 }
 
 /// Whether the event is a successful login.
 fn is_login(event: &Envelope) -> bool {
-    event.event_type == LoginEvent::SUCCEEDED && UserId::from_logins_stream(event.stream.as_str()).is_some()
+    event.event_type == LoginEvent::SUCCEEDED && is_of_logins(event)
+}
+
+fn is_of_logins(event: &Envelope) -> bool {
+    UserId::from_logins_stream(event.stream.as_str()).is_some()
 }

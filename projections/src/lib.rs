@@ -20,6 +20,7 @@ mod event_reader;
 mod lane;
 pub mod lifecycle;
 mod parallel_fold;
+mod previous_version;
 mod projection;
 mod projector;
 pub mod report;
@@ -28,12 +29,9 @@ mod skipped_events;
 mod status;
 mod supervisor;
 mod table_projection;
-mod unauthenticated;
 pub mod users;
 pub mod verify;
 pub mod webhooks;
-mod without_logins;
-mod without_verification;
 
 #[cfg(test)]
 mod tests;

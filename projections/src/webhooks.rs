@@ -8,13 +8,17 @@ use store::{
     Column, ColumnKind, Corruption, Envelope, MAC, Row, StoreError, StoredEvent, TableSchema, without_mac,
 };
 
+use crate::previous_version::{self, PreviousVersion};
 use crate::projection::{PoisonEvent, Projection};
-use crate::unauthenticated::Unauthenticated;
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: INDEXES };
-static UNAUTHENTICATED: Unauthenticated<Webhooks> = Unauthenticated {
+/// Its rows have no authentication codes.
+static VERSION_1: PreviousVersion<Webhooks> = PreviousVersion {
     current: Webhooks,
+    version: 1,
     schema: &TableSchema { columns: without_mac(COLUMNS), indexes: INDEXES },
+    ignores: previous_version::none,
+    previous: None,
 };
 
 const INDEXES: &[&str] = &["owner"];
@@ -133,6 +137,6 @@ impl Projection for Webhooks {
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&UNAUTHENTICATED)
+        Some(&VERSION_1)
     }
 }

@@ -25,7 +25,7 @@ const NODE: &str = "bench";
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// As long as a real hash with the default parameters.
-const PASSWORD_HASH: &str =
+pub(crate) const PASSWORD_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBhIGhhc2ghIQ";
 
 /// The events after one position, up to and including another.
@@ -112,6 +112,10 @@ impl Registrations {
     /// The same without row authentication.
     pub(crate) fn bare_sources(&self) -> ProjectionContext {
         ProjectionContext { rows: Arc::clone(&self.bare_rows), ..self.sources.clone() }
+    }
+
+    pub(crate) fn users(&self) -> &UserCommands {
+        &self.generator.users
     }
 
     pub(crate) fn sessions(&self) -> Arc<dyn SessionStore> {

@@ -167,10 +167,11 @@ async fn assert_no_scratch_databases(store: &Store) {
     .await;
 }
 
-const BENCHMARKS: [&str; 14] = [
+const BENCHMARKS: [&str; 15] = [
     "append_alone",
     "append_grouped",
     "hashing",
+    "import",
     "rebuild",
     "authenticated_read",
     "authenticated_rebuild",

@@ -9,15 +9,25 @@ pub use row::{UnreadableRow, UserRow};
 use domain::UserId;
 use store::{Column, ColumnKind, Envelope, MAC, Row, StoredEvent, TableSchema, without_mac};
 
+use crate::previous_version::{self, PreviousVersion};
 use crate::projection::{PoisonEvent, Projection};
-use crate::unauthenticated::Unauthenticated;
-use crate::without_verification::WithoutVerification;
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: INDEXES };
-static WITHOUT_VERIFICATION: WithoutVerification<Users> = without_verification(Some(&UNAUTHENTICATED));
-static UNAUTHENTICATED: Unauthenticated<WithoutVerification<Users>> = Unauthenticated {
-    current: without_verification(None),
+/// Does not know verified e-mail addresses.
+static VERSION_2: PreviousVersion<Users> = PreviousVersion {
+    current: Users,
+    version: 2,
+    schema: &TableSchema { columns: COLUMNS_OF_2, indexes: INDEXES },
+    ignores: previous_version::none,
+    previous: Some(&VERSION_1),
+};
+/// Its rows have no authentication codes either.
+static VERSION_1: PreviousVersion<Users> = PreviousVersion {
+    current: Users,
+    version: 1,
     schema: &TableSchema { columns: without_mac(COLUMNS_OF_2), indexes: INDEXES },
+    ignores: previous_version::none,
+    previous: None,
 };
 
 const INDEXES: &[&str] = &["email_key", "username_key"];
@@ -38,7 +48,6 @@ const COLUMNS: &[Column] = &[
     MAC,
 ];
 
-/// The columns of version 2.
 const COLUMNS_OF_2: &[Column] = &[
     Column { name: "id", kind: ColumnKind::Text },
     Column { name: "email", kind: ColumnKind::Text },
@@ -54,12 +63,6 @@ const COLUMNS_OF_2: &[Column] = &[
     Column { name: "position", kind: ColumnKind::Integer },
     MAC,
 ];
-
-const SCHEMA_OF_2: &TableSchema = &TableSchema { columns: COLUMNS_OF_2, indexes: INDEXES };
-
-const fn without_verification(previous: Option<&'static dyn Projection>) -> WithoutVerification<Users> {
-    WithoutVerification { current: Users, schema: SCHEMA_OF_2, previous }
-}
 
 /// The projection.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +107,6 @@ impl Projection for Users {
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&WITHOUT_VERIFICATION)
+        Some(&VERSION_2)
     }
 }

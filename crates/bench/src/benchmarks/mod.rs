@@ -4,6 +4,7 @@ mod append;
 mod commit_to_visible;
 mod export;
 mod hashing;
+mod import;
 mod login_event;
 mod proof;
 mod rebuild;
@@ -17,10 +18,11 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 14] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 15] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
+    &import::IMPORT,
     &rebuild::REBUILD,
     &row_authentication::AUTHENTICATED_READ,
     &row_authentication::AUTHENTICATED_REBUILD,

@@ -144,6 +144,57 @@ pub async fn claim_owners_are_found(harness: &Harness) {
     assert_eq!(store.claim_owners(&asked).await.unwrap(), [Some(b), None, None]);
 }
 
+/// Of concurrent appends that take a claim if it is free, one gets it, and all succeed; later ones do not take it from
+/// its owner, which keeps it. A free claim that is wanted with a required one is lost with it.
+pub async fn optional_claims_go_to_one_stream(harness: &Harness) {
+    let processes = [harness.open_store().await, harness.open_store().await];
+    let optional = |stream: &StreamId| StreamWrite {
+        take_if_free: vec![username_claim("ada")],
+        ..harness.write(stream, ExpectedVersion::NoStream)
+    };
+    let streams: Vec<_> = (0..10).map(|_| harness.new_stream()).collect();
+    let racers = streams
+        .iter()
+        .enumerate()
+        .map(|(n, stream)| append_writes(&processes[n % 2], [optional(stream)]));
+    for result in join_all(racers).await {
+        result.unwrap();
+    }
+    processes[1].head().await.unwrap();
+    let owner = processes[1].claim_owners(&[username_claim("ada")]).await.unwrap().remove(0).unwrap();
+    assert!(streams.contains(&owner));
+    // A required claim is refused, an optional one is not, and the owner stays.
+    let required = StreamWrite {
+        take: vec![username_claim("ada")],
+        ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream)
+    };
+    let refused = append_writes(&processes[0], [required]).await;
+    assert!(matches!(refused, Err(AppendError::ClaimTaken { kind: "username" })), "{refused:?}");
+    // Of two writes of one append, the first gets a free claim.
+    let (first, second) = (harness.new_stream(), harness.new_stream());
+    let both = [&first, &second].map(|stream| StreamWrite {
+        take_if_free: vec![username_claim("ada"), username_claim("bob")],
+        ..harness.write(stream, ExpectedVersion::NoStream)
+    });
+    append_writes(&processes[0], both).await.unwrap();
+    // A rejected append takes none.
+    let rejected = StreamWrite {
+        take: vec![username_claim("bob")],
+        take_if_free: vec![username_claim("cid")],
+        ..harness.write(&harness.new_stream(), ExpectedVersion::NoStream)
+    };
+    append_writes(&processes[0], [rejected]).await.unwrap_err();
+    let asked = ["ada", "bob", "cid"].map(username_claim);
+    let owners = processes[0].claim_owners(&asked).await.unwrap();
+    assert_eq!(owners, [Some(owner.clone()), Some(first), None]);
+    // It is released with the stream, as every claim.
+    let erasure = StreamWrite::new(owner, ExpectedVersion::Exactly(1), vec![harness.plain_event()]);
+    append_writes(&processes[0], [StreamWrite { erase: true, ..erasure }]).await.unwrap();
+    let heir = harness.new_stream();
+    append_writes(&processes[0], [optional(&heir)]).await.unwrap();
+    assert_eq!(processes[0].claim_owners(&asked[..1]).await.unwrap(), [Some(heir)]);
+}
+
 /// A guard holds at the commit: of an erasure that requires its claims to be free afterwards, and appends that
 /// take one and require the stream not to be erased, either order leaves nothing behind.
 pub async fn guards_hold_at_the_commit(harness: &Harness) {

@@ -9,7 +9,7 @@ use crate::append::{AppendError, ExpectedVersion, StreamWrite};
 use crate::backend::EventQuery;
 use crate::canonical::canonical_event;
 use crate::event::{PersonalData, StreamId};
-use crate::event_store::EventStore;
+use crate::event_store::{EventStore, KeyState};
 use crate::merkle::{Frontier, leaf_hash};
 
 async fn with_two_people(harness: &Harness) -> (EventStore, StreamId, StreamId) {
@@ -51,6 +51,21 @@ pub async fn erased_stream_keeps_events_and_loses_personal_data(harness: &Harnes
         frontier.push(event.envelope.leaf);
     }
     assert_eq!(store.head().await.unwrap().root, frontier.root());
+}
+
+/// Many streams are asked for at once, some of them twice.
+pub async fn key_states_are_read_in_the_order_given(harness: &Harness) {
+    let (store, ada, bob) = with_two_people(harness).await;
+    let (plain, other) = (harness.new_stream(), harness.open_store().await);
+    let without_key = StreamWrite::new(plain.clone(), ExpectedVersion::NoStream, vec![harness.plain_event()]);
+    append_writes(&store, [without_key, erasing(harness, &ada)]).await.unwrap();
+    let mut asked: Vec<_> = (0..700).map(|_| harness.new_stream()).collect();
+    asked.extend([bob.clone(), plain, ada, bob]);
+    other.head().await.unwrap();
+    let states = other.key_states(&asked).await.unwrap();
+    assert_eq!(states[..700], [KeyState::Absent; 700]);
+    assert_eq!(states[700..], [KeyState::Present, KeyState::Absent, KeyState::Erased, KeyState::Present]);
+    assert_eq!(other.key_states(&[]).await.unwrap(), []);
 }
 
 /// Every later append is rejected as `Erased`, whatever version it expects.

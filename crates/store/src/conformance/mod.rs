@@ -50,6 +50,7 @@ macro_rules! conformance {
             claims::released_claim_is_free_in_the_same_commit
             claims::rejected_append_takes_no_claim
             claims::claim_owners_are_found
+            claims::optional_claims_go_to_one_stream
             claims::guards_hold_at_the_commit
             claim_backfill::older_streams_get_free_claims_and_collisions_are_reported
             claim_backfill::higher_rules_replace_the_claims_of_lower_ones
@@ -66,6 +67,7 @@ macro_rules! conformance {
             ordering::positions_are_found_by_time
             erasure::erased_stream_keeps_events_and_loses_personal_data
             erasure::erased_stream_rejects_appends
+            erasure::key_states_are_read_in_the_order_given
             erasure::erased_stream_releases_its_claims
             erasure::erasure_reaches_streams_sealed_under_the_same_key
             erasure::streams_without_their_key_owner_are_rejected

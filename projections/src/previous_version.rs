@@ -1,28 +1,33 @@
-//! The version of `users` that does not know verified e-mail addresses. It keeps the rows of an earlier release current
-//! until the rebuilt version replaces them.
+//! Earlier versions of a projection, which lack columns or events of the current one. They keep the rows of an earlier
+//! release current until the rebuilt version replaces them.
 
 use store::{Envelope, Row, StoredEvent, TableSchema};
 
 use crate::projection::{PoisonEvent, Projection};
 
-/// The column that is missing.
-const EMAIL_VERIFIED: &str = "email_verified";
-
-/// Version 2 of a projection, in a table with the columns of that time.
+/// The fold of the current version into a table with the columns of an earlier one.
 #[derive(Clone, Copy)]
-pub(crate) struct WithoutVerification<P> {
+pub(crate) struct PreviousVersion<P> {
     pub(crate) current: P,
+    pub(crate) version: u32,
     pub(crate) schema: &'static TableSchema,
+    /// Which events that version does not know.
+    pub(crate) ignores: fn(&Envelope) -> bool,
     pub(crate) previous: Option<&'static dyn Projection>,
 }
 
-impl<P: Projection> Projection for WithoutVerification<P> {
+/// Ignores no event.
+pub(crate) const fn none(_: &Envelope) -> bool {
+    false
+}
+
+impl<P: Projection> Projection for PreviousVersion<P> {
     fn name(&self) -> &'static str {
         self.current.name()
     }
 
     fn version(&self) -> u32 {
-        2
+        self.version
     }
 
     fn schema(&self) -> &'static TableSchema {
@@ -34,7 +39,7 @@ impl<P: Projection> Projection for WithoutVerification<P> {
     }
 
     fn key(&self, event: &Envelope) -> Option<String> {
-        self.current.key(event)
+        if (self.ignores)(event) { None } else { self.current.key(event) }
     }
 
     fn stream_of(&self, key: &str) -> Option<String> {
@@ -48,7 +53,7 @@ impl<P: Projection> Projection for WithoutVerification<P> {
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
         let mut row = self.current.fold(row, event)?;
         if let Some(row) = &mut row {
-            row.remove(EMAIL_VERIFIED);
+            row.retain(|name, _| self.schema.columns.iter().any(|column| column.name == name));
         }
         Ok(row)
     }

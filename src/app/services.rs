@@ -27,6 +27,9 @@ use crate::webhooks::{DeliveryContext, WebhookSender};
 /// How long a failing start may take to count the data keys that need the missing master key.
 const KEY_SURVEY_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many users a node keeps in memory, for requests with their tokens: about 1 KB each.
+const CACHED_USERS: usize = 10_000;
+
 /// Whether this node applies events to the read models itself, or relies on another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProjectionMode {
@@ -111,7 +114,8 @@ impl Services {
         let webhook_rows = WebhookQueries::new(store.clone(), Arc::clone(&rows));
         let index: Arc<dyn WebhookIndex> = Arc::new(WebhookRowIndex(webhook_rows.clone()));
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
-        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows));
+        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows))
+            .with_cache(if is_enabled { CACHED_USERS } else { 0 });
         let deliveries = authenticated_deliveries(&store, database);
         let sessions = Sessions::new(store.clone(), Arc::clone(&database.sessions));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());

@@ -1,5 +1,6 @@
 //! An opened database, for one command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{EmailAddress, UserId, Username, UsernamePolicy};
@@ -79,7 +80,7 @@ impl Session {
         self.catch_up().await?;
         let rows = &self.services.user_rows;
         let row = match (UserId::parse(text), EmailAddress::parse(text)) {
-            (Ok(id), _) => rows.by_id(id).await?,
+            (Ok(id), _) => rows.by_id(id).await?.map(Arc::unwrap_or_clone),
             (Err(_), Ok(email)) => rows.by_email(&email).await?,
             (Err(_), Err(_)) => None,
         };

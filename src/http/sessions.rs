@@ -1,6 +1,7 @@
 //! Sessions: opened by a login, renewed by refresh tokens (RFC 6749 §6) that are each used once, and ended. They are
 //! stored beside the log; what ends one before its time is an event of its user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
@@ -117,11 +118,11 @@ pub(crate) async fn end(
 pub(crate) async fn find_renewable(
     services: &Services,
     id: Uuid,
-) -> Result<Option<(Session, UserRow)>, ApiError> {
+) -> Result<Option<(Session, Arc<UserRow>)>, ApiError> {
     let Some(session) = services.sessions.find(id).await? else { return Ok(None) };
     let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(None) };
     let Some(row) = services.user_rows.by_id(user).await? else { return Ok(None) };
-    if !SessionOwner::from(&row).has_open(&session, &services.store) {
+    if !SessionOwner::from(&*row).has_open(&session, &services.store) {
         return Ok(None);
     }
     if is_revoked(services, &session).await? {

@@ -214,7 +214,7 @@ impl UserQueries {
                 RowsQuery::Prefix(&prefix_query)
             }
         };
-        let (_, page) = self.0.read_complete(query).await?;
+        let (_, page) = self.model.read_complete(query).await?;
         page.rows.iter().map(parse_row).collect()
     }
 }

@@ -89,7 +89,7 @@ impl DeliveryContext {
 
     /// Whether a webhook owner may be sent events; `None` if the user does not exist or was erased.
     pub(super) async fn may_own(&self, owner: UserId) -> Result<Option<bool>, QueryError> {
-        Ok(self.users.by_id(owner).await?.as_ref().map(may_own))
+        Ok(self.users.by_id(owner).await?.as_deref().map(may_own))
     }
 
     /// Deletes the webhook if its owner was erased. A missing row is not enough, because deletion cannot be

@@ -16,8 +16,8 @@
 //!   there.
 //!
 //! Beside that path: [`tiles`] and [`verify`] prove and check the log, [`rotation`] replaces the master key,
-//! [`claim_backfill`] gives older streams new kinds of claims, and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a
-//! [`rows_digest`], and authenticated by `row_authentication`, as delivery cursors are by
+//! [`claim_backfill`] gives older streams new kinds of claims, [`StreamCache`] keeps in memory what follows from a stream,
+//! and [`metrics`] counts. Read models are stored through the port in [`rows`], with [`versions`] and a [`rows_digest`], and authenticated by `row_authentication`, as delivery cursors are by
 //! `delivery_authentication`; [`lease`] is the port under [`leader_election`], and [`deliveries`] that of
 //! webhook cursors. [`memory`] implements every port as the reference, and `conformance` tests every backend.
 //!
@@ -68,6 +68,7 @@ pub mod rows;
 pub mod rows_digest;
 mod session_tokens;
 pub mod sessions;
+mod stream_cache;
 pub mod tiles;
 pub mod verify;
 pub mod versions;
@@ -102,5 +103,6 @@ pub use rows::{
 pub use rows_digest::RowsDigest;
 pub use session_tokens::{NewSession, Session, Sessions};
 pub use sessions::{EndSessions, SessionStore};
+pub use stream_cache::StreamCache;
 pub use verify::{ClaimChange, Finding, FindingKind, Verified, VerifyError};
 pub use versions::{ProjectionVersion, ProjectionVersions, VersionError, VersionStage};

@@ -3,6 +3,7 @@
 //! who hold it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -29,7 +30,7 @@ use crate::webhooks;
 
 /// An active user, authenticated by a token that is not revoked.
 pub(crate) struct CurrentUser {
-    pub(crate) row: UserRow,
+    pub(crate) row: Arc<UserRow>,
     /// The session that the token belongs to.
     pub(crate) session: Option<SessionId>,
     /// The version of the user's stream at the issue of the token.
@@ -65,7 +66,7 @@ impl CurrentUser {
         if access.version > row.version {
             return Err(ApiError::InvalidToken);
         }
-        let is_open = |session| SessionOwner::from(&row).has_open(&session, &services.store);
+        let is_open = |session| SessionOwner::from(&*row).has_open(&session, &services.store);
         if access.session.is_some() && !session.is_some_and(is_open) {
             return Err(ApiError::SessionEnded);
         }
@@ -77,7 +78,7 @@ impl CurrentUser {
     pub(crate) async fn confirmed(mut self, app: &App) -> Result<Self, ApiError> {
         if !self.row.roles.is_empty() {
             let logged = app.services()?.users.roles(self.row.id).await?;
-            self.row.roles.retain(|role| logged.contains(role));
+            Arc::make_mut(&mut self.row).roles.retain(|role| logged.contains(role));
         }
         Ok(self)
     }
@@ -105,7 +106,7 @@ impl Caller {
     }
 
     fn of_user(user: CurrentUser) -> Self {
-        Self { principal: Principal::User(user.row.id), roles: user.row.roles.into_iter().collect() }
+        Self { principal: Principal::User(user.row.id), roles: user.row.roles.iter().copied().collect() }
     }
 
     fn of_token(token: TokenState) -> Self {

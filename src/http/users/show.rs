@@ -61,7 +61,7 @@ pub(crate) async fn show_user(
     let services = app.services()?;
     let user = match as_of {
         Some(as_of) => services.history.as_of(id, as_of).await.map_err(beyond_head)?,
-        None => services.user_rows.by_id(id).await?.as_ref().map(current_user),
+        None => services.user_rows.by_id(id).await?.as_deref().map(current_user),
     };
     let user = user.ok_or(ApiError::UserNotFound)?;
     Ok((entity_tag(user.version), Json(user)))

@@ -1,0 +1,228 @@
+//! Keeps in memory what follows from the events of one stream, such as its row in a read model, without ever
+//! returning what a commit has made obsolete: before a value is returned, the events that were committed since
+//! the last time are read, once for all callers that wait. The database is asked which streams have changed instead
+//! of what they contain, so the answer is as current as the value itself would be if it were read.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::backend::EventQuery;
+use crate::error::{Corruption, StoreError};
+use crate::event::{Envelope, Position, StreamId};
+use crate::event_store::EventStore;
+use crate::lock::lock;
+
+/// Events in one read.
+const PAGE: usize = 512;
+/// How many reads may follow each other; the cache begins anew if the log has grown by more.
+const MAX_PAGES: usize = 8;
+/// Of how many events the streams are remembered, for values that were read while they were committed.
+const RECENT: usize = 4096;
+/// The longest time for which callers wait for a database that does not answer. They read the value itself then.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long values of changed streams may stay in memory if there are no callers: an erased user's, for example.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Values by stream. Clones share them.
+pub struct StreamCache<V> {
+    shared: Arc<Shared<V>>,
+    _reader: Arc<AbortOnDropHandle<()>>,
+}
+
+struct Shared<V> {
+    store: EventStore,
+    state: Mutex<State<V>>,
+    /// The callers so far.
+    callers: AtomicU64,
+    wake: Notify,
+    answered: watch::Sender<Answered>,
+}
+
+/// The result of the last read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    /// The number of callers that had come before it began.
+    callers: u64,
+    is_current: bool,
+}
+
+struct State<V> {
+    values: LruCache<StreamId, V>,
+    /// The last event that was considered; `None` before the first read.
+    last: Option<LastEvent>,
+    /// The streams of the last events, up to that one.
+    recent: VecDeque<StreamId>,
+}
+
+/// An event that must still be there at the next read, or the log is no longer the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LastEvent {
+    position: Position,
+    /// `None` at the start of the log.
+    leaf: Option<[u8; 32]>,
+}
+
+impl<V> Clone for StreamCache<V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), _reader: Arc::clone(&self._reader) }
+    }
+}
+
+impl<V: Clone + Send + 'static> StreamCache<V> {
+    /// An empty cache of at most `capacity` values; the least recently used ones give way.
+    #[must_use]
+    pub fn new(store: EventStore, capacity: usize) -> Self {
+        let state = State { values: LruCache::new(capacity), last: None, recent: VecDeque::new() };
+        let shared = Arc::new(Shared {
+            store,
+            state: Mutex::new(state),
+            callers: AtomicU64::new(0),
+            wake: Notify::new(),
+            answered: watch::Sender::new(Answered::default()),
+        });
+        let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).run()));
+        Self { shared, _reader: Arc::new(reader) }
+    }
+
+    /// The value of a stream, if it includes every event of the stream that was committed before this call, by
+    /// whatever process.
+    pub async fn get(&self, stream: &StreamId) -> Option<V> {
+        if !lock(&self.shared.state).values.contains_key(stream) {
+            return None;
+        }
+        let caller = self.shared.callers.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut answered = self.shared.answered.subscribe();
+        self.shared.wake.notify_one();
+        let is_current = answered.wait_for(|read| read.callers >= caller).await.is_ok_and(|read| read.is_current);
+        if is_current { lock(&self.shared.state).values.get(stream).cloned() } else { None }
+    }
+
+    /// Stores the value of a stream, which includes all events of the stream up to `position`, unless later ones have
+    /// come meanwhile.
+    pub fn insert(&self, stream: StreamId, value: V, position: Position) {
+        lock(&self.shared.state).insert(stream, value, position);
+    }
+}
+
+impl<V> Shared<V> {
+    async fn run(self: Arc<Self>) {
+        let mut progress = self.store.watch_progress();
+        self.answer().await;
+        loop {
+            tokio::select! {
+                () = self.wake.notified() => {}
+                changed = progress.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if lock(&self.state).values.is_empty() {
+                        continue;
+                    }
+                    let _ = timeout(IDLE_INTERVAL, self.wake.notified()).await;
+                }
+            }
+            self.answer().await;
+        }
+    }
+
+    /// Considers the new events on behalf of all callers that have come.
+    async fn answer(&self) {
+        let callers = self.callers.load(Ordering::SeqCst);
+        let is_current = match timeout(READ_TIMEOUT, self.consider_new_events()).await {
+            Ok(Ok(is_current)) => is_current,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the events after those that cached values include were not read");
+                if !error.is_transient() {
+                    // Events are missing, for example: what is cached may be wrong too.
+                    lock(&self.state).clear(None);
+                }
+                false
+            }
+            Err(_) => false,
+        };
+        self.answered.send_replace(Answered { callers, is_current });
+    }
+
+    /// Drops the values of streams that have got events. Whether no event is missing that was committed before the
+    /// call.
+    async fn consider_new_events(&self) -> Result<bool, StoreError> {
+        let confirmation = self.store.confirm_head().await?;
+        let last = lock(&self.state).last;
+        let Some(mut last) = last else { return self.begin_anew().await };
+        for _ in 0..MAX_PAGES {
+            let query = EventQuery { after: last.position.previous(), limit: PAGE, ..EventQuery::default() };
+            let mut events = self.store.read_sealed(&query).await?;
+            let is_complete = events.len() < PAGE;
+            if last.leaf.is_some() {
+                let is_same = events.first().is_some_and(|first| LastEvent::from(first) == last);
+                if !is_same {
+                    return self.begin_anew().await;
+                }
+                events.remove(0);
+            }
+            if let Some(newest) = events.last() {
+                last = newest.into();
+                lock(&self.state).consider(events);
+            }
+            if is_complete {
+                return Ok(self.store.is_confirmed(confirmation));
+            }
+        }
+        self.begin_anew().await
+    }
+
+    /// Empties the cache: values that are read from now on include all events up to the head.
+    async fn begin_anew(&self) -> Result<bool, StoreError> {
+        let position = self.store.head().await?.position;
+        let last = if position == Position::START {
+            LastEvent { position, leaf: None }
+        } else {
+            let found = self.store.read_sealed(&EventQuery::at(position)).await?;
+            let found = found.first().ok_or(Corruption::MissingEvents { first: position, last: position })?;
+            found.into()
+        };
+        lock(&self.state).clear(Some(last));
+        Ok(true)
+    }
+}
+
+impl<V> State<V> {
+    fn clear(&mut self, last: Option<LastEvent>) {
+        self.values.clear();
+        self.recent.clear();
+        self.last = last;
+    }
+
+    fn consider(&mut self, events: Vec<Envelope>) {
+        self.last = events.last().map(LastEvent::from).or(self.last);
+        for event in events {
+            self.values.remove(&event.stream);
+            self.recent.push_back(event.stream);
+        }
+        let superfluous = self.recent.len().saturating_sub(RECENT);
+        self.recent.drain(..superfluous);
+    }
+
+    fn insert(&mut self, stream: StreamId, value: V, position: Position) {
+        let Some(last) = self.last else { return };
+        // Positions have no gaps.
+        let later = usize::try_from(last.position.get().saturating_sub(position.get())).unwrap_or(usize::MAX);
+        let is_known = later <= self.recent.len();
+        if is_known && !self.recent.iter().rev().take(later).any(|changed| *changed == stream) {
+            self.values.insert(stream, value);
+        }
+    }
+}
+
+impl From<&Envelope> for LastEvent {
+    fn from(event: &Envelope) -> Self {
+        Self { position: event.position, leaf: Some(event.leaf) }
+    }
+}

@@ -24,19 +24,23 @@ pub struct UserQueries {
 }
 
 impl UserQueries {
-    pub(crate) fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
+    #[must_use]
+    pub fn new(store: EventStore, rows: Arc<dyn ReadModelStore>) -> Self {
         Self { model: ReadModel { store, rows, projection: &Users }, cache: None }
     }
 
     /// Keeps the rows of that many users in memory, which are found by id.
     #[must_use]
-    pub(crate) fn with_cache(mut self, capacity: usize) -> Self {
+    pub fn with_cache(mut self, capacity: usize) -> Self {
         self.cache = (capacity > 0).then(|| StreamCache::new(self.model.store.clone(), capacity));
         self
     }
 
     /// The user of that id. `None` is certain: the rows include the head of the log.
-    pub(crate) async fn by_id(&self, id: UserId) -> Result<Option<Arc<UserRow>>, QueryError> {
+    ///
+    /// # Errors
+    /// [`QueryError`] if it cannot be found out.
+    pub async fn by_id(&self, id: UserId) -> Result<Option<Arc<UserRow>>, QueryError> {
         let key = UserKey::Id(id.to_string());
         let Some(cache) = &self.cache else {
             return Ok(self.find_or_confirm_absent(&key).await?.map(|found| Arc::new(found.row)));

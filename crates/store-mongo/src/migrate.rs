@@ -138,9 +138,10 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
     let sparse = IndexOptions::builder().unique(true).sparse(true).build();
     let by_claim = IndexModel::builder().keys(doc! { "claims": 1 }).options(sparse).build();
     db.vault().create_index(by_claim).await.map_err(context("creating the index of claims"))?;
-    let of_sessions = [doc! { "stream": 1 }, doc! { "expires_at": 1 }];
+    let of_sessions = [doc! { "stream": 1, "renewed_at": 1 }, doc! { "expires_at": 1 }];
     let of_sessions = of_sessions.map(|keys| IndexModel::builder().keys(keys).build());
     db.sessions().create_indexes(of_sessions).await.map_err(context("creating the indexes of sessions"))?;
+    drop_replaced_index(db).await?;
     let ttl = IndexOptions::builder().expire_after(RETENTION.unsigned_abs()).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(ttl).build();
     db.idempotency()
@@ -148,6 +149,17 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
         .await
         .map_err(context("creating the index of recorded results"))?;
     Ok(())
+}
+
+/// Drops the index of sessions by stream alone, which an earlier version has created.
+async fn drop_replaced_index(db: &Db) -> Result<(), StoreError> {
+    const INDEX_NOT_FOUND: i32 = 27;
+    match db.sessions().drop_index("stream_1").await {
+        Err(error) if !matches!(&*error.kind, ErrorKind::Command(refused) if refused.code == INDEX_NOT_FOUND) => {
+            Err(context("dropping a replaced index of sessions")(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the genesis unless there is one. Of several concurrent processes one writes it; the others get a

@@ -15,7 +15,7 @@ use crate::error::SqliteError;
 use crate::foreign_objects::reject_foreign_objects;
 use crate::head::write_head;
 use crate::key_store::service_keys;
-use crate::schema::{READ_MODELS, SCHEMA};
+use crate::schema::{READ_MODELS, REPLACED_INDEXES, SCHEMA};
 use crate::transaction::begin;
 
 /// The row of `meta` with the epoch of the log.
@@ -38,6 +38,7 @@ pub(crate) fn migrate(
         }
         None => {}
     }
+    transaction.execute_batch(REPLACED_INDEXES)?;
     reject_foreign_objects(&transaction, file)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(READ_MODELS)?;

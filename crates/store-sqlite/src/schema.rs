@@ -115,9 +115,12 @@ CREATE TABLE IF NOT EXISTS sessions (
     renewed_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sessions_stream ON sessions (stream);
+CREATE INDEX IF NOT EXISTS sessions_renewed_at ON sessions (stream, renewed_at);
 CREATE INDEX IF NOT EXISTS sessions_expires_at ON sessions (expires_at);
 "#;
+
+/// Indexes of earlier versions, which others have replaced.
+pub(crate) const REPLACED_INDEXES: &str = "DROP INDEX IF EXISTS sessions_stream;";
 
 /// The schema of read models, which may exist before the log does: checkpoints, versions (JSON) and leases
 /// (`until` in milliseconds since the Unix epoch).

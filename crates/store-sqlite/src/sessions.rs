@@ -1,5 +1,7 @@
 //! Sessions.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -9,6 +11,7 @@ use store::sessions::{
     EndSessions, SessionRecord, SessionRenewal, SessionStore, renewal_time, superfluous_sessions,
 };
 use store::{Corruption, StoreError, StreamId, WriteError};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::columns::{row_limit, signed, stream_id, timestamp, unsigned};
@@ -17,6 +20,7 @@ use crate::key_store::{vault_entry, vault_statement};
 use crate::leases::RelaxedDurability;
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
+use crate::worker_pool::worker_stopped;
 
 const SELECT: &str =
     "SELECT id, stream, \"grant\", generation, rotation, renewed_at, expires_at FROM sessions";
@@ -55,10 +59,14 @@ impl SessionStore for SqliteStore {
     }
 
     async fn renew_session(&self, renewal: &SessionRenewal) -> Result<(), WriteError> {
-        let renewal = renewal.clone();
-        // If a power failure undoes it, the token that it gave is still authentic, and renews the session.
-        let renewed = self.write(move |connection| renew(&*RelaxedDurability::new(connection)?, &renewal));
-        if renewed.await? { Ok(()) } else { Err(WriteError::Conflict) }
+        let (renewals, (number, answer)) = (Arc::clone(&self.renewals), self.renewals.add(renewal));
+        let all = Arc::clone(&renewals);
+        if let Err(error) = self.write(move |connection| all.renew(connection)).await {
+            renewals.withdraw(number);
+            return Err(error.into());
+        }
+        let is_renewed = answer.await.map_err(|_| worker_stopped())?;
+        if is_renewed { Ok(()) } else { Err(WriteError::Conflict) }
     }
 
     async fn purge_sessions(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -115,11 +123,64 @@ fn latest_renewal(
     latest.map(timestamp).transpose()
 }
 
+/// Renewals that wait for the writer. The first job that runs does all of them in one transaction.
+#[derive(Default)]
+pub(crate) struct Renewals(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    renewals: Vec<(u64, SessionRenewal, oneshot::Sender<bool>)>,
+    added: u64,
+}
+
+impl Renewals {
+    fn add(&self, renewal: &SessionRenewal) -> (u64, oneshot::Receiver<bool>) {
+        let (sender, answer) = oneshot::channel();
+        let mut waiting = self.waiting();
+        waiting.added += 1;
+        let number = waiting.added;
+        waiting.renewals.push((number, renewal.clone(), sender));
+        (number, answer)
+    }
+
+    fn withdraw(&self, number: u64) {
+        self.waiting().renewals.retain(|(other, ..)| *other != number);
+    }
+
+    /// Does all that wait, and answers them. After an error they wait on: each caller has a job of its own.
+    fn renew(&self, connection: &Connection) -> Result<(), SqliteError> {
+        if self.waiting().renewals.is_empty() {
+            return Ok(());
+        }
+        // If a power failure undoes it, the token that it gave is still authentic, and renews the session.
+        let connection = RelaxedDurability::new(connection)?;
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        let renewals = std::mem::take(&mut self.waiting().renewals);
+        let results = renewals.iter().map(|(_, renewal, _)| renew(&transaction, renewal));
+        match results.collect::<Result<Vec<_>, _>>().and_then(|done| Ok((transaction.commit()?, done))) {
+            Ok(((), done)) => {
+                for ((.., sender), is_renewed) in renewals.into_iter().zip(done) {
+                    // The caller may have been cancelled.
+                    drop(sender.send(is_renewed));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.waiting().renewals.extend(renewals);
+                Err(error)
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Whether the expected generation was stored.
-fn renew(connection: &Connection, renewal: &SessionRenewal) -> Result<bool, SqliteError> {
+fn renew(transaction: &Transaction<'_>, renewal: &SessionRenewal) -> Result<bool, SqliteError> {
     let SessionRenewal { id, stream, from, to, rotation, renewed_at, expires_at } = renewal;
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let renewed_at = renewal_time(*renewed_at, latest_renewal(&transaction, stream)?);
+    let renewed_at = renewal_time(*renewed_at, latest_renewal(transaction, stream)?);
     let sql = "UPDATE sessions SET generation = ?3, rotation = ?4, renewed_at = ?5, expires_at = ?6
                WHERE id = ?1 AND generation = ?2";
     let changed = transaction.prepare_cached(sql)?.execute(params![
@@ -130,7 +191,6 @@ fn renew(connection: &Connection, renewal: &SessionRenewal) -> Result<bool, Sqli
         renewed_at.as_millisecond(),
         expires_at.as_millisecond()
     ])?;
-    transaction.commit()?;
     Ok(changed == 1)
 }
 

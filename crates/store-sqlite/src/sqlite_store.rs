@@ -13,6 +13,7 @@ use crate::error::SqliteError;
 use crate::foreign_objects::reject_foreign_objects;
 use crate::job_queue::Priority;
 use crate::managed_connection::ManagedConnection;
+use crate::sessions::Renewals;
 use crate::watch::{self, ProgressWatcher};
 use crate::worker_pool::WorkerPool;
 
@@ -36,6 +37,7 @@ pub struct SqliteStore {
     pub(crate) writer: WorkerPool,
     pub(crate) tracker: Arc<ProgressTracker>,
     pub(crate) file: Arc<DatabaseFile>,
+    pub(crate) renewals: Arc<Renewals>,
 }
 
 impl SqliteStore {
@@ -60,6 +62,7 @@ impl SqliteStore {
             writer: WorkerPool::start("sqlite-writer", vec![writer])?,
             tracker,
             file,
+            renewals: Arc::default(),
         })
     }
 

@@ -129,7 +129,7 @@ fn run(session: &mut ManagedConnection, job: &mut Job) -> JobStatus {
     })
 }
 
-fn worker_stopped() -> StoreError {
+pub(crate) fn worker_stopped() -> StoreError {
     StoreError::Unavailable {
         what: "a database thread stopped because of an internal error".to_owned(),
         source: None,

@@ -1,7 +1,7 @@
 //! An order-independent digest of the rows of a table, updated row by row: the sum of the hashes of the rows.
 //! Two tables built from the same events have the same digest.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
@@ -54,12 +54,15 @@ impl RowsDigest {
     pub fn of(row: &Row) -> Self {
         let mut fields: Vec<_> = row.iter().filter(|(_, value)| !value.is_null()).collect();
         fields.sort_unstable_by_key(|(name, _)| *name);
-        let mut encoded = String::with_capacity(TYPICAL_ROW_BYTES);
+        let mut encoded = Vec::with_capacity(TYPICAL_ROW_BYTES);
         for (name, value) in fields {
+            encoded.extend_from_slice(name.as_bytes());
+            encoded.push(0);
             // Cannot fail: memory is all that it writes to.
-            let _written = write!(encoded, "{name}\0{value}\0");
+            let _written = serde_json::to_writer(&mut encoded, value);
+            encoded.push(0);
         }
-        let hash = digest(&SHA256, encoded.as_bytes());
+        let hash = digest(&SHA256, &encoded);
         let mut words = hash.as_ref().chunks_exact(8).map(|word| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(word);

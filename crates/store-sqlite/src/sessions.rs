@@ -160,8 +160,8 @@ impl Renewals {
         match results.collect::<Result<Vec<_>, _>>().and_then(|done| Ok((transaction.commit()?, done))) {
             Ok(((), done)) => {
                 for ((.., sender), is_renewed) in renewals.into_iter().zip(done) {
-                    // The caller may have been cancelled.
-                    drop(sender.send(is_renewed));
+                    // Fails if the caller was cancelled.
+                    let _sent = sender.send(is_renewed);
                 }
                 Ok(())
             }

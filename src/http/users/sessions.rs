@@ -69,7 +69,7 @@ pub(crate) async fn my_sessions(
     let services = app.services()?;
     let stream = StreamId::new(user.row.id.stream()).map_err(|error| ApiError::internal(&error))?;
     let open = services.sessions.of(&stream).await?.into_iter();
-    let owner = SessionOwner::from(&user.row);
+    let owner = SessionOwner::from(&*user.row);
     let open = open.filter(|session| owner.has_open(session, &services.store));
     Ok(Json(SessionList { sessions: open.map(|session| view(session, &user)).collect() }))
 }

@@ -12,6 +12,7 @@
 mod benchmark;
 mod benchmarks;
 mod error;
+mod load_generator;
 mod mongod;
 mod raw;
 mod registrations;
@@ -19,6 +20,7 @@ mod report;
 mod result;
 mod rounds;
 mod scratch;
+mod service;
 mod target;
 #[cfg(test)]
 mod tests;

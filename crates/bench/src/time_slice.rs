@@ -9,13 +9,19 @@ use crate::error::BenchError;
 /// The time that a subject has in one round.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeSlice {
+    length: Duration,
     end: Instant,
     stop: CancellationToken,
 }
 
 impl TimeSlice {
     pub(crate) fn new(length: Duration, stop: CancellationToken) -> Self {
-        Self { end: Instant::now() + length, stop }
+        Self { length, end: Instant::now() + length, stop }
+    }
+
+    /// As long a slice, from now on.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.length, self.stop.clone())
     }
 
     /// Whether the time is over, or the benchmark was interrupted.

@@ -167,7 +167,7 @@ async fn assert_no_scratch_databases(store: &Store) {
     .await;
 }
 
-const BENCHMARKS: [&str; 15] = [
+const BENCHMARKS: [&str; 16] = [
     "append_alone",
     "append_grouped",
     "hashing",
@@ -178,6 +178,7 @@ const BENCHMARKS: [&str; 15] = [
     "commit_to_visible",
     "sign_up_commands",
     "sign_up_transactions",
+    "users_me",
     "login_event",
     "session_renewal",
     "verify",

@@ -11,6 +11,7 @@ mod rebuild;
 mod row_authentication;
 mod session_renewal;
 mod sign_up_cost;
+mod users_me;
 mod verify;
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 15] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 16] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
@@ -29,6 +30,7 @@ pub(crate) static BENCHMARKS: [&Benchmark; 15] = [
     &commit_to_visible::COMMIT_TO_VISIBLE,
     &sign_up_cost::SIGN_UP_COMMANDS,
     &sign_up_cost::SIGN_UP_TRANSACTIONS,
+    &users_me::USERS_ME,
     &login_event::LOGIN_EVENT,
     &session_renewal::SESSION_RENEWAL,
     &verify::VERIFY,

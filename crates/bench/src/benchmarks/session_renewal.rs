@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis::command::{CommandContext, LoginCommands};
+use aegis::query::UserQueries;
 use async_trait::async_trait;
 use domain::UserId;
 use store::{Env, NewSession, Session, Sessions, StreamId, Table, WriteError};
@@ -40,13 +41,16 @@ pub(crate) static SESSION_RENEWAL: Benchmark = Benchmark {
             let sessions = Sessions::new(subject.sources().events.clone(), subject.sessions());
             let open = open_all(&sessions, &ids, slice).await?;
             let logins = LoginCommands::new(subject.sources().events.clone(), Env::system());
-            prepared(Renewals { subject, sessions, logins, table, ids, open: open.into() })
+            let users = UserQueries::new(subject.sources().events.clone(), Arc::clone(&subject.sources().rows));
+            let users = users.with_cache(USERS);
+            prepared(Renewals { subject, users, sessions, logins, table, ids, open: open.into() })
         })
     },
 };
 
 struct Renewals {
     subject: Registrations,
+    users: UserQueries,
     sessions: Sessions,
     logins: LoginCommands,
     table: Table,
@@ -117,8 +121,8 @@ impl Renewals {
     async fn renew(&self, slice: &TimeSlice) -> Result<u64, BenchError> {
         let mut clients = JoinSet::new();
         for client in 0..CONCURRENCY {
-            let (rows, table) = (Arc::clone(&self.subject.sources().rows), self.table.clone());
-            let (sessions, open, slice) = (self.sessions.clone(), Arc::clone(&self.open), slice.clone());
+            let (users, sessions) = (self.users.clone(), self.sessions.clone());
+            let (open, slice) = (Arc::clone(&self.open), slice.clone());
             clients.spawn(async move {
                 let mut count = 0_u64;
                 for session in open.iter().skip(client).step_by(CONCURRENCY).cycle() {
@@ -127,8 +131,9 @@ impl Renewals {
                         break;
                     }
                     let Some(session) = sessions.find(session.id).await? else { continue };
-                    let user = session.stream.as_str().trim_start_matches("user-");
-                    rows.find(&table, table.key(), user).await?;
+                    if let Some(user) = UserId::from_stream(session.stream.as_str()) {
+                        users.by_id(user).await.map_err(BenchError::invalid)?;
+                    }
                     match sessions.renew(&session, session.generation, session.expires_at).await {
                         Ok(_) => count += 1,
                         Err(WriteError::Conflict) => {}

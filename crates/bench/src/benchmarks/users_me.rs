@@ -40,7 +40,7 @@ async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     }
     let services = service.services()?;
     services.user_rows.wait_until_visible(services.store.progress().head).await;
-    prepared(Requests { service, users_me, health: vec![request("/health", "")] })
+    prepared(Requests { service, users_me, health: vec![request("/api/v1/health", "")] })
 }
 
 fn request(path: &str, headers: &str) -> Vec<u8> {

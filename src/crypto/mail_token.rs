@@ -99,7 +99,7 @@ impl MailToken {
     /// # Errors
     /// [`InvalidToken`] for anything but a mail token of this service that has not expired.
     pub fn verify(tokens: &Tokens, token: &str) -> Result<Self, InvalidToken> {
-        let claims: MailClaims = tokens.decode(token, |kind| kind == Some(MAIL_TYPE))?;
+        let claims: MailClaims = tokens.decode(token, |kind| kind == Some(MAIL_TYPE))?.claims;
         let purpose = MailPurpose::ALL.into_iter().find(|purpose| purpose.audience() == claims.aud);
         let expires_at = Timestamp::from_second(claims.exp).map_err(|_| InvalidToken)?;
         if tokens.seconds() >= expires_at.as_duration().as_secs_f64() {

@@ -10,6 +10,7 @@ mod pool;
 mod strength;
 mod token_keys;
 mod tokens;
+mod verified_tokens;
 #[cfg(test)]
 pub(crate) use pool::test_settings;
 

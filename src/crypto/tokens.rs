@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use store::{Env, FIRST_EPOCH};
 
 use super::token_keys::{KeyAlgorithm, PublicKey, TokenKey, TokenKeys};
+use super::verified_tokens::{SigningKeyId, Verified, VerifiedTokens};
 use crate::config::TokenSettings;
 
 /// Claims that state the purpose of a token, and the values of an access token. Other services sign tokens
@@ -41,7 +42,14 @@ pub struct Tokens {
     secrets: Vec<DecodingKey>,
     keys: RwLock<Arc<TokenKeys>>,
     lifetime_seconds: i64,
+    verified: VerifiedTokens,
     env: Env,
+}
+
+/// The claims of a token with a valid signature, and the key that has signed it, if the service makes the keys.
+pub(super) struct Decoded<C> {
+    pub(super) claims: C,
+    key: Option<SigningKeyId>,
 }
 
 #[derive(Clone)]
@@ -151,6 +159,7 @@ impl Tokens {
             secrets: secrets.map(|key| DecodingKey::from_secret(key.expose().as_bytes())).collect(),
             keys: RwLock::default(),
             lifetime_seconds: i64::try_from(settings.lifetime.as_secs()).unwrap_or(i64::MAX),
+            verified: VerifiedTokens::default(),
             env,
         }
     }
@@ -205,7 +214,28 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] for anything but a valid token of this service.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, InvalidToken> {
-        let claims: ReadClaims = self.decode(token, |kind| {
+        if let Some(known) = self.verified.get(token) {
+            return if self.is_current(&known) { Ok(known.token) } else { Err(InvalidToken) };
+        }
+        let verified = self.verify_signed(token)?;
+        let known = verified.token;
+        self.verified.insert(token, verified);
+        Ok(known)
+    }
+
+    /// Whether a token that was valid is still valid: its time, and the key that has signed it.
+    fn is_current(&self, known: &Verified) -> bool {
+        let now = self.seconds();
+        let has_key = |SigningKeyId { algorithm, id }: &SigningKeyId| {
+            self.keys().verifying(*algorithm, id, self.now()).is_some()
+        };
+        known.token.expires_at > now
+            && known.not_before.is_none_or(|not_before| not_before <= now)
+            && known.key.as_ref().is_none_or(has_key)
+    }
+
+    fn verify_signed(&self, token: &str) -> Result<Verified, InvalidToken> {
+        let Decoded { claims, key } = self.decode::<ReadClaims>(token, |kind| {
             kind.is_none_or(|kind| TOKEN_TYPES.contains(&&*kind.to_ascii_lowercase()))
         })?;
         if !claims.permits_access(self.seconds()) {
@@ -220,14 +250,16 @@ impl Tokens {
             }
         };
         let issued_at = claims.other.get("iat").and_then(Value::as_f64);
-        Ok(VerifiedToken {
+        let token = VerifiedToken {
             user,
             version: claims.ver,
             session,
             expires_at: claims.exp,
             issued_at,
             epoch: claims.epoch,
-        })
+        };
+        let not_before = claims.other.get("nbf").and_then(Value::as_f64);
+        Ok(Verified { token, not_before, key })
     }
 
     /// Whether any token may be signed with a key that the service makes.
@@ -289,7 +321,7 @@ impl Tokens {
         &self,
         token: &str,
         is_supported_type: impl FnOnce(Option<&str>) -> bool,
-    ) -> Result<C, InvalidToken> {
+    ) -> Result<Decoded<C>, InvalidToken> {
         let header = decode_header(token).map_err(|_| InvalidToken)?;
         if !self.accepts(header.alg) {
             return Err(InvalidToken);
@@ -300,16 +332,18 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_aud = false;
         let decoded = |key| decode::<C>(token, key, &validation).ok();
-        let decoded = match KeyAlgorithm::of(header.alg) {
-            None => self.secrets.iter().find_map(decoded),
+        let (decoded, key) = match KeyAlgorithm::of(header.alg) {
+            None => (self.secrets.iter().find_map(decoded), None),
             Some(algorithm) => {
-                let (keys, id, now) = (self.keys(), header.kid.unwrap_or_default(), self.now());
-                keys.verifying(algorithm, &id, now).and_then(|key| decoded(&key.verifying))
+                let key = SigningKeyId { algorithm, id: header.kid.unwrap_or_default() };
+                let keys = self.keys();
+                let verifying = keys.verifying(algorithm, &key.id, self.now());
+                (verifying.and_then(|key| decoded(&key.verifying)), Some(key))
             }
         };
-        let decoded = decoded.ok_or(InvalidToken)?;
+        let claims = decoded.ok_or(InvalidToken)?.claims;
         let is_supported = has_supported_header(token, is_supported_type);
-        if is_supported { Ok(decoded.claims) } else { Err(InvalidToken) }
+        if is_supported { Ok(Decoded { claims, key }) } else { Err(InvalidToken) }
     }
 
     /// The time in seconds since 1970.

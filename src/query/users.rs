@@ -41,15 +41,15 @@ impl UserQueries {
     /// # Errors
     /// [`QueryError`] if it cannot be found out.
     pub async fn by_id(&self, id: UserId) -> Result<Option<Arc<UserRow>>, QueryError> {
-        let key = UserKey::Id(id.to_string());
+        let key = || UserKey::Id(id.to_string());
         let Some(cache) = &self.cache else {
-            return Ok(self.find_or_confirm_absent(&key).await?.map(|found| Arc::new(found.row)));
+            return Ok(self.find_or_confirm_absent(&key()).await?.map(|found| Arc::new(found.row)));
         };
         let stream = StreamId::from_trusted(id.stream())?;
         if let Some(row) = cache.get(&stream).await {
             return Ok(Some(row));
         }
-        let Some(FoundUser { row, position }) = self.find_or_confirm_absent(&key).await? else {
+        let Some(FoundUser { row, position }) = self.find_or_confirm_absent(&key()).await? else {
             return Ok(None);
         };
         let row = Arc::new(row);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use tokio::sync::{Notify, watch};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -134,6 +135,8 @@ impl<V> Shared<V> {
 
     /// Considers the new events on behalf of all callers that have come.
     async fn answer(&self) {
+        // Under load, other callers are about to come.
+        yield_now().await;
         let callers = self.callers.load(Ordering::SeqCst);
         let is_current = match timeout(READ_TIMEOUT, self.consider_new_events()).await {
             Ok(Ok(is_current)) => is_current,

@@ -229,3 +229,6 @@ impl From<&Envelope> for LastEvent {
         Self { position: event.position, leaf: Some(event.leaf) }
     }
 }
+
+#[cfg(test)]
+mod tests;

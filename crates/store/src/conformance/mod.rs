@@ -22,6 +22,7 @@ pub mod ordering;
 pub mod rows;
 pub mod session_authentication;
 pub mod sessions;
+pub mod stream_cache;
 pub mod tiles;
 pub mod verification;
 pub mod versions;
@@ -126,6 +127,9 @@ macro_rules! conformance {
             sessions::sessions_of_a_stream_are_bounded
             sessions::bound_of_sessions_holds_whatever_the_clocks_show
             sessions::expired_sessions_are_purged_in_bounded_steps
+            stream_cache::value_of_a_changed_stream_is_dropped
+            stream_cache::value_that_arrives_late_is_not_kept
+            stream_cache::values_are_never_older_than_acknowledged_events
             session_authentication::session_is_opened_renewed_and_listed
             session_authentication::changed_session_is_refused
             session_authentication::kept_session_gets_the_new_version

@@ -2,6 +2,8 @@
 //! has come. It runs in one thread, so that it takes no more than half of two cores, and says how busy that was.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,15 +24,18 @@ const CONNECTIONS: usize = 64;
 const MAX_BUSY: f64 = 0.97;
 const BUFFER_BYTES: usize = 4096;
 
-/// Sends the requests in turn until the slice is over, at least one on each connection; returns how many were answered
-/// with 200 per second.
+/// The request of that number.
+pub(crate) type Requests = Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
+
+/// Sends requests with ascending numbers until the slice is over, at least one on each connection; returns how many
+/// were answered with success per second.
 pub(crate) async fn requests_per_second(
     address: SocketAddr,
-    requests: Vec<Vec<u8>>,
+    requests: &Requests,
     slice: &TimeSlice,
 ) -> Result<f64, BenchError> {
     let (done, result) = oneshot::channel();
-    let slice = slice.clone();
+    let (requests, slice) = (Arc::clone(requests), slice.clone());
     let generator = thread::Builder::new().name("load".to_owned()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(BenchError::io("starting the load generator"));
@@ -41,17 +46,12 @@ pub(crate) async fn requests_per_second(
     result.await.map_err(BenchError::invalid)?
 }
 
-async fn generate(
-    address: SocketAddr,
-    requests: Vec<Vec<u8>>,
-    slice: TimeSlice,
-) -> Result<f64, BenchError> {
-    let mut connections = JoinSet::new();
+async fn generate(address: SocketAddr, requests: Requests, slice: TimeSlice) -> Result<f64, BenchError> {
+    let (mut connections, next) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
     let (begun, busy_before) = (Instant::now(), thread_time());
-    for connection in 0..CONNECTIONS {
-        let requests: Vec<_> =
-            requests.iter().cycle().skip(connection).step_by(CONNECTIONS).take(CONNECTIONS).cloned().collect();
-        connections.spawn(send_in_turn(address, requests, slice.clone()));
+    for _ in 0..CONNECTIONS {
+        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
+        connections.spawn(send_in_turn(address, move || requests(next.fetch_add(1, Ordering::Relaxed)), slice.clone()));
     }
     let mut answered = 0;
     while let Some(done) = connections.join_next().await {
@@ -67,15 +67,15 @@ async fn generate(
 
 async fn send_in_turn(
     address: SocketAddr,
-    requests: Vec<Vec<u8>>,
+    next_request: impl Fn() -> Vec<u8>,
     slice: TimeSlice,
 ) -> Result<u64, BenchError> {
     let connected = TcpStream::connect(address).await.map_err(BenchError::io("connecting to the service"))?;
     connected.set_nodelay(true).map_err(BenchError::io("connecting to the service"))?;
     let (mut stream, mut answer, mut answered) = (connected, Vec::with_capacity(BUFFER_BYTES), 0);
-    for request in requests.iter().cycle() {
+    loop {
         slice.check()?;
-        stream.write_all(request).await.map_err(BenchError::io("sending a request"))?;
+        stream.write_all(&next_request()).await.map_err(BenchError::io("sending a request"))?;
         answer.clear();
         while !is_complete(&answer)? {
             let read = stream.read_buf(&mut answer).await.map_err(BenchError::io("reading an answer"))?;
@@ -85,10 +85,9 @@ async fn send_in_turn(
         }
         answered += 1;
         if slice.is_over() {
-            break;
+            return Ok(answered);
         }
     }
-    Ok(answered)
 }
 
 /// Whether the whole answer has come.
@@ -97,8 +96,8 @@ fn is_complete(answer: &[u8]) -> Result<bool, BenchError> {
     const LENGTH: &str = "content-length: ";
     let Some(head) = answer.windows(END.len()).position(|window| window == END) else { return Ok(false) };
     let head = str::from_utf8(answer.get(..head).unwrap_or_default()).map_err(BenchError::invalid)?;
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(BenchError::invalid(format!("an answer is not 200: {head}")));
+    if !head.starts_with("HTTP/1.1 20") {
+        return Err(BenchError::invalid(format!("an answer is no success: {head}")));
     }
     let length = head.lines().find_map(|line| line.strip_prefix(LENGTH)?.parse::<usize>().ok());
     let length = length.ok_or_else(|| BenchError::invalid(format!("an answer has no length: {head}")))?;

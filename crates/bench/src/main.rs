@@ -50,6 +50,8 @@ use crate::scratch::{MongoServer, ScratchDatabases, ScratchFolder, StoreKind};
 
 /// The longest that one benchmark may take.
 const MAX_DURATION: Duration = Duration::from_hours(1);
+/// How long each subject works in a quick run: all of them, their baselines and preparations take less than two minutes.
+const QUICK: Duration = Duration::from_millis(700);
 
 /// Measures the Aegis event store on this machine, in scratch databases, against bare database drivers.
 #[derive(Debug, Parser)]
@@ -68,6 +70,9 @@ struct Arguments {
     /// How long each subject works, all rounds together
     #[arg(long, default_value = "10", value_parser = seconds)]
     seconds: Duration,
+    /// Measure everything within two minutes; the figures vary more
+    #[arg(long, conflicts_with = "seconds")]
+    quick: bool,
     /// Where the scratch folder is created, on the disk to be measured; by default where temporary files go
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -101,7 +106,8 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     start_logging(&settings.log);
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let rounds = Rounds::new(arguments.seconds, stop.clone());
+    let seconds = if arguments.quick { QUICK } else { arguments.seconds };
+    let rounds = Rounds::new(seconds, stop.clone());
     let conditions = report::conditions(&rounds);
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let mut scratch = ScratchFolder::create_in(&folder)?;

@@ -21,6 +21,7 @@ fn valid_command_lines_parse() {
     for line in [
         "aegis-bench",
         "aegis-bench --json --store mongodb --seconds 0.5 --only append_alone --only export --folder /tmp",
+        "aegis-bench --quick",
         "aegis-bench --help",
         "aegis-bench --version",
     ] {
@@ -34,6 +35,7 @@ fn invalid_command_lines_exit_with_2() {
         "aegis-bench --store postgres",
         "aegis-bench --only appends",
         "aegis-bench --seconds 0",
+        "aegis-bench --quick --seconds 1",
         "aegis-bench --seconds -1",
         "aegis-bench --seconds 3601",
         "aegis-bench --seconds nan",

@@ -167,7 +167,7 @@ async fn assert_no_scratch_databases(store: &Store) {
     .await;
 }
 
-const BENCHMARKS: [&str; 16] = [
+const BENCHMARKS: [&str; 18] = [
     "append_alone",
     "append_grouped",
     "hashing",
@@ -179,6 +179,8 @@ const BENCHMARKS: [&str; 16] = [
     "sign_up_commands",
     "sign_up_transactions",
     "users_me",
+    "logins",
+    "sign_ups",
     "login_event",
     "session_renewal",
     "verify",

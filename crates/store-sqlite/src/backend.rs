@@ -72,6 +72,10 @@ impl Backend for SqliteStore {
         self.read(head::read_head).await
     }
 
+    fn commit_marker(&self) -> Option<u64> {
+        self.marker.get()
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<Envelope>, StoreError> {
         let query = query.clone();
         self.read(move |connection| events::read_events(connection, &query)).await

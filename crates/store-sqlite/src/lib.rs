@@ -18,6 +18,7 @@ mod backend;
 mod checkpoints;
 mod columns;
 mod commit;
+mod commit_marker;
 mod connection;
 mod database_file;
 mod deliveries;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use store::{ProgressTracker, StoreError};
 
+use crate::commit_marker::CommitMarker;
 use crate::connection::ConnectionRole;
 use crate::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::error::SqliteError;
@@ -38,6 +39,7 @@ pub struct SqliteStore {
     pub(crate) tracker: Arc<ProgressTracker>,
     pub(crate) file: Arc<DatabaseFile>,
     pub(crate) renewals: Arc<Renewals>,
+    pub(crate) marker: CommitMarker,
 }
 
 impl SqliteStore {
@@ -55,6 +57,7 @@ impl SqliteStore {
             .run(|connection| watch::read_snapshot(connection))
             .map_err(|error| error.into_open_error(&file));
         opened?.publish(&tracker);
+        let marker = CommitMarker::open(Arc::clone(&file)).map_err(|error| error.into_open_error(&file))?;
         let reader = || ManagedConnection::new(Arc::clone(&file), ConnectionRole::Reader);
         Ok(Self {
             _watch: ProgressWatcher::start(reader(), Arc::clone(&tracker))?,
@@ -63,6 +66,7 @@ impl SqliteStore {
             tracker,
             file,
             renewals: Arc::default(),
+            marker,
         })
     }
 

@@ -92,6 +92,12 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// A number that changes with every commit to the database, by whatever process and of whatever kind, if it can be
+    /// found out without waiting. What was read after the number was the same is still current.
+    fn commit_marker(&self) -> Option<u64> {
+        None
+    }
+
     /// Events by ascending position, at most `query.limit`, majority-committed.
     ///
     /// # Errors

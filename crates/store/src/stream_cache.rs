@@ -60,6 +60,8 @@ struct State<V> {
     last: Option<LastEvent>,
     /// The streams of the last events, up to that one.
     recent: VecDeque<StreamId>,
+    /// The marker of the database before the last read.
+    marker: Option<u64>,
 }
 
 /// An event that must still be there at the next read, or the log is no longer the same.
@@ -80,7 +82,7 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
     /// An empty cache of at most `capacity` values; the least recently used ones give way.
     #[must_use]
     pub fn new(store: EventStore, capacity: usize) -> Self {
-        let state = State { values: LruCache::new(capacity), last: None, recent: VecDeque::new() };
+        let state = State { values: LruCache::new(capacity), last: None, recent: VecDeque::new(), marker: None };
         let shared = Arc::new(Shared {
             store,
             state: Mutex::new(state),
@@ -95,8 +97,14 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
     /// The value of a stream, if it includes every event of the stream that was committed before this call, by
     /// whatever process.
     pub async fn get(&self, stream: &StreamId) -> Option<V> {
-        if !lock(&self.shared.state).values.contains_key(stream) {
-            return None;
+        // Before the marker of the last read, so that a commit in between makes the two differ.
+        let marker = self.shared.store.backend().commit_marker();
+        {
+            let mut state = lock(&self.shared.state);
+            let value = state.values.get(stream)?;
+            if marker.is_some() && marker == state.marker {
+                return Some(value.clone());
+            }
         }
         let caller = self.shared.callers.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answered = self.shared.answered.subscribe();
@@ -138,6 +146,7 @@ impl<V> Shared<V> {
         // Under load, other callers are about to come.
         yield_now().await;
         let callers = self.callers.load(Ordering::SeqCst);
+        let marker = self.store.backend().commit_marker();
         let is_current = match timeout(READ_TIMEOUT, self.consider_new_events()).await {
             Ok(Ok(is_current)) => is_current,
             Ok(Err(error)) => {
@@ -150,6 +159,7 @@ impl<V> Shared<V> {
             }
             Err(_) => false,
         };
+        lock(&self.state).marker = marker.filter(|_| is_current);
         self.answered.send_replace(Answered { callers, is_current });
     }
 

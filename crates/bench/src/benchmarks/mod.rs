@@ -4,6 +4,7 @@ mod append;
 mod commit_to_visible;
 mod export;
 mod hashing;
+mod hashed_requests;
 mod import;
 mod login_event;
 mod proof;
@@ -19,7 +20,7 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 16] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 18] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
@@ -31,6 +32,8 @@ pub(crate) static BENCHMARKS: [&Benchmark; 16] = [
     &sign_up_cost::SIGN_UP_COMMANDS,
     &sign_up_cost::SIGN_UP_TRANSACTIONS,
     &users_me::USERS_ME,
+    &hashed_requests::LOGINS,
+    &hashed_requests::SIGN_UPS,
     &login_event::LOGIN_EVENT,
     &session_renewal::SESSION_RENEWAL,
     &verify::VERIFY,

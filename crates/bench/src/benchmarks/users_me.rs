@@ -1,11 +1,13 @@
 //! The speed of `GET /users/me`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
 use crate::error::BenchError;
-use crate::load_generator::requests_per_second;
+use crate::load_generator::{Requests, requests_per_second};
 use crate::registrations::PASSWORD_HASH;
 use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::service::Service;
@@ -25,10 +27,10 @@ pub(crate) static USERS_ME: Benchmark = Benchmark {
     prepare: |scratch, _| Box::pin(prepare(scratch)),
 };
 
-struct Requests {
+struct UsersMe {
     service: Service,
-    users_me: Vec<Vec<u8>>,
-    health: Vec<Vec<u8>>,
+    users_me: Requests,
+    health: Requests,
 }
 
 async fn prepare(scratch: &ScratchDatabases) -> Prepared {
@@ -40,7 +42,10 @@ async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     }
     let services = service.services()?;
     services.user_rows.wait_until_visible(services.store.progress().head).await;
-    prepared(Requests { service, users_me, health: vec![request("/api/v1/health", "")] })
+    let users = u64::try_from(users_me.len()).unwrap_or(1);
+    let of_user = move |number| users_me.get(usize::try_from(number % users).unwrap_or_default()).cloned().unwrap_or_default();
+    let health = request("/api/v1/health", "");
+    prepared(UsersMe { service, users_me: Arc::new(of_user), health: Arc::new(move |_| health.clone()) })
 }
 
 fn request(path: &str, headers: &str) -> Vec<u8> {
@@ -61,11 +66,11 @@ async fn token(service: &Service, number: usize) -> Result<String, BenchError> {
 }
 
 #[async_trait]
-impl Comparison for Requests {
+impl Comparison for UsersMe {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
-        let value = requests_per_second(self.service.address(), self.users_me.clone(), slice).await?;
+        let value = requests_per_second(self.service.address(), &self.users_me, slice).await?;
         let slice = slice.again();
-        let baseline = requests_per_second(self.service.address(), self.health.clone(), &slice).await?;
+        let baseline = requests_per_second(self.service.address(), &self.health, &slice).await?;
         Ok(Round { value, baseline })
     }
 

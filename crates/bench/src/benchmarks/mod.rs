@@ -5,6 +5,7 @@ mod commit_to_visible;
 mod export;
 mod hashing;
 mod hashed_requests;
+mod idle_commands;
 mod import;
 mod login_event;
 mod proof;
@@ -20,7 +21,7 @@ pub(crate) use self::append::APPEND_GROUPED;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.
-pub(crate) static BENCHMARKS: [&Benchmark; 18] = [
+pub(crate) static BENCHMARKS: [&Benchmark; 19] = [
     &append::APPEND_ALONE,
     &append::APPEND_GROUPED,
     &hashing::HASHING,
@@ -34,6 +35,7 @@ pub(crate) static BENCHMARKS: [&Benchmark; 18] = [
     &users_me::USERS_ME,
     &hashed_requests::LOGINS,
     &hashed_requests::SIGN_UPS,
+    &idle_commands::IDLE_COMMANDS,
     &login_event::LOGIN_EVENT,
     &session_renewal::SESSION_RENEWAL,
     &verify::VERIFY,

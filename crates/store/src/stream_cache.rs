@@ -101,8 +101,9 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
         let marker = self.shared.store.backend().commit_marker();
         {
             let mut state = lock(&self.shared.state);
+            let is_unchanged = marker.is_some() && marker == state.marker;
             let value = state.values.get(stream)?;
-            if marker.is_some() && marker == state.marker {
+            if is_unchanged {
                 return Some(value.clone());
             }
         }

@@ -31,7 +31,8 @@ impl CommitMarker {
         match connection.as_ref().map(data_version)? {
             Ok(version) => Some(version),
             Err(error) if error.is_locked_out() => None,
-            Err(error) => {
+            Err(failure) => {
+                let error = failure.into_store_error(&self.file);
                 tracing::debug!(%error, "commits are no longer counted; the log is read instead");
                 *connection = None;
                 None

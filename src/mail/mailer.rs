@@ -214,6 +214,10 @@ impl Mailer {
                 tracing::warn!(position, attempts, error, "mail given up");
                 Some(MailOutcome::GivenUp)
             }
+            Outcome::Limited => {
+                tracing::warn!(position, "mail given up: its address has received too many mails");
+                Some(MailOutcome::Limited)
+            }
             Outcome::Failed { error, deadline } => {
                 let next = after(self.now(), self.delay(attempts));
                 let deadline = deadline.unwrap_or_else(|| after(mail.at, NOTICE_LIFETIME));

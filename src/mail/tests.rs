@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::MailSender;
+use super::attempt::{MailSender, recipient_limit};
 use super::composer::Composer;
 use super::content::{Link, Mail, MailKind};
 use super::mailer::Mailer;
@@ -22,7 +22,7 @@ use super::metrics::{MailMetrics, MailOutcome};
 use super::progress::{MAX_PENDING, ProgressRecord};
 use super::templates::{Origin, TemplateError, Templates};
 use super::transport::{Handover, MailTransport, Outgoing, SendError};
-use crate::command::{CommandContext, UserCommands};
+use crate::command::{CommandContext, UserCommands, UserToImport, UsernameNumbers};
 use crate::config::{MailLanguage, Secret, TokenSettings};
 use crate::crypto::{MailPurpose, MailToken, Tokens};
 use crate::leader_job::LeaderJob;
@@ -108,6 +108,17 @@ impl World {
 
     /// A node that sends from now on.
     async fn node(&self) -> AbortOnDropHandle<()> {
+        // The record of the first start.
+        drop(self.open_record().await);
+        let mailer = self.mailer();
+        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(&CancellationToken::new()).await }))
+    }
+
+    async fn open_record(&self) -> ProgressRecord {
+        ProgressRecord::open(&self.deliveries, &self.store).await.unwrap()
+    }
+
+    fn mailer(&self) -> Mailer {
         let composer = Composer {
             store: self.store.clone(),
             tokens: Arc::clone(&self.tokens),
@@ -119,12 +130,10 @@ impl World {
             templates: Arc::new(templates(MailLanguage::English)),
             transport: self.relay.clone(),
             from: "no-reply@example.org".parse().unwrap(),
+            recipients: recipient_limit(&self.env),
         };
         let (deliveries, metrics) = (Arc::clone(&self.deliveries), self.metrics.clone());
-        // The record of the first start.
-        drop(ProgressRecord::open(&deliveries, &self.store).await.unwrap());
-        let mailer = Mailer { sender: Arc::new(sender), deliveries, metrics };
-        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(&CancellationToken::new()).await }))
+        Mailer { sender: Arc::new(sender), deliveries, metrics }
     }
 
     async fn invite(&self, name: &str) -> UserId {
@@ -137,8 +146,21 @@ impl World {
         self.users.create(&context, registration, &std::collections::BTreeSet::new()).await.unwrap().id
     }
 
+    async fn sign_up(&self, email: &str, username: &str) -> UserId {
+        let registration = UserCommand::Register {
+            email: EmailAddress::parse(email).unwrap(),
+            username: Username::parse(username).unwrap(),
+            password_hash: Some(hash("first")),
+        };
+        self.users.register("r", None, registration).await.unwrap().id
+    }
+
     async fn execute(&self, id: UserId, command: UserCommand) {
         self.users.execute(&CommandContext::new("operator:test", "r"), id, &command).await.unwrap();
+    }
+
+    async fn execute_as_user(&self, id: UserId, command: UserCommand) {
+        self.users.execute(&CommandContext::new(id.stream(), "r"), id, &command).await.unwrap();
     }
 
     fn attempts(&self, name: &str) -> Vec<Duration> {
@@ -336,6 +358,120 @@ async fn after_a_restore_mails_begin_at_the_head() {
     assert_eq!(reopened.state.cursor, 1);
 }
 
+/// The mails to an address, without the soft line breaks of quoted-printable.
+fn mails_to(world: &World, address: &str) -> Vec<String> {
+    let mails = world.accepted().into_iter().map(|mail| mail.replace("=\r\n", ""));
+    mails.filter(|mail| mail.contains(&format!("To: {address}\r\n"))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_that_may_be_that_of_another_person_gets_no_text_of_the_user() {
+    let world = World::new().await;
+    let _node = world.node().await;
+    let own = "claim it: https://evil.example/x";
+    let id = world.sign_up("victim@example.com", own).await;
+    let change = |name: &str| UserCommand::ChangeIdentity {
+        email: Some(EmailAddress::parse(&format!("{name}@example.com")).unwrap()),
+        username: None,
+        confirmed: None,
+    };
+    world.execute_as_user(id, UserCommand::RequestEmailVerification).await;
+    world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+    world
+        .execute_as_user(id, UserCommand::ChangePassword { confirmed: None, password_hash: hash("b") })
+        .await;
+    sleep(Duration::from_secs(1)).await;
+    world.execute_as_user(id, change("second")).await;
+    world.execute_as_user(id, change("own")).await;
+    sleep(Duration::from_secs(1)).await;
+    let sent = world.accepted();
+    assert_eq!(
+        (sent.len(), mails_to(&world, "victim@example.com").len()),
+        (2, 2),
+        "no notices of the changes"
+    );
+    assert!(mails_to(&world, "victim@example.com").iter().all(|mail| !mail.contains("evil")), "{sent:?}");
+
+    // The user verifies the own address.
+    world.execute_as_user(id, UserCommand::RequestEmailVerification).await;
+    let token_version = world.users.state(id).await.unwrap().unwrap().version;
+    world.execute_as_user(id, UserCommand::VerifyEmail { token_version }).await;
+    world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(1)).await;
+    world.execute_as_user(id, change("last")).await;
+    sleep(Duration::from_secs(1)).await;
+    let with_name = |address| mails_to(&world, address).iter().filter(|mail| mail.contains("evil")).count();
+    assert_eq!((with_name("own@example.com"), with_name("last@example.com")), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_of_imports_and_invitations_are_known_until_their_users_change_them() {
+    let world = World::new().await;
+    let invited = world.invite("ivy").await;
+    let imported = UserId::parse("65a1b2c3d4e5f60718293a4b").unwrap();
+    let import = UserToImport {
+        id: Some(imported),
+        email: EmailAddress::parse("ada@example.com").unwrap(),
+        username: Username::parse("ada").unwrap(),
+        password_hash: None,
+        is_active: true,
+        created_at: domain::Moment::from_millisecond(7).unwrap(),
+        roles: std::collections::BTreeSet::new(),
+    };
+    let (context, numbers) = (CommandContext::new("operator:test", "r"), UsernameNumbers::default());
+    world.users.import(&context, &[import], &numbers).await.unwrap();
+    let _node = world.node().await;
+    for (id, name) in [(invited, "ivy"), (imported, "ada")] {
+        let first = format!("{name}@example.com");
+        for (address, is_known) in [(format!("{name}-2@example.com"), true), (first.clone(), false)] {
+            world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+            sleep(Duration::from_secs(1)).await;
+            let email = Some(EmailAddress::parse(&address).unwrap());
+            let change = UserCommand::ChangeIdentity { email, username: None, confirmed: None };
+            world.execute_as_user(id, change).await;
+            sleep(Duration::from_secs(1)).await;
+            let (to, count) = if is_known { (&first, 2) } else { (&format!("{name}-2@example.com"), 1) };
+            let mails = mails_to(&world, to);
+            let named = mails.iter().filter(|mail| mail.contains(&format!("Hello {name},"))).count();
+            assert_eq!((mails.len(), named), (count, if is_known { 2 } else { 0 }), "{to}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mails_to_one_address_are_limited() {
+    let world = World::new().await;
+    let (ada, bob) = (world.invite("ada").await, world.invite("bob").await);
+    let _node = world.node().await;
+    for _ in 0..12 {
+        world.execute(ada, UserCommand::RequestPasswordReset).await;
+    }
+    world.execute(bob, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(mails_to(&world, "ada@example.com").len(), 10);
+    assert_eq!(mails_to(&world, "bob@example.com").len(), 1);
+    assert_eq!((world.counted(MailOutcome::Limited), world.counted(MailOutcome::GivenUp)), (2, 0));
+    sleep(Duration::from_mins(6)).await;
+    for _ in 0..2 {
+        world.execute(ada, UserCommand::RequestPasswordReset).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(mails_to(&world, "ada@example.com").len(), 11);
+    assert_eq!(world.counted(MailOutcome::Limited), 3);
+}
+
+#[test]
+fn internationalised_domain_is_written_in_ascii() {
+    let mut mail = mail(MailKind::ResetPassword, "eve");
+    mail.to = EmailAddress::parse("Ada@BÜCHER.example").unwrap();
+    let rendered = templates(MailLanguage::English).render(&mail).unwrap();
+    let from = "no-reply@example.org".parse().unwrap();
+    let message = message::build("1-1-1", &from, &mail, rendered, mail.at).unwrap();
+    assert_eq!(message.envelope().to()[0].to_string(), "Ada@xn--bcher-kva.example");
+    let formatted = String::from_utf8(message.formatted()).unwrap();
+    assert!(formatted.contains("To: Ada@xn--bcher-kva.example\r\n"), "{formatted}");
+}
+
 const HOSTILE: &str = "Eve\r\nBcc: all@example.com\r\n\r\n<script>alert(\"1\")</script>&";
 
 fn mail(kind: MailKind, username: &str) -> Mail {
@@ -343,7 +479,9 @@ fn mail(kind: MailKind, username: &str) -> Mail {
     let url = "https://example.org/reset-password#token=abc".to_owned();
     let expires_at = at + SignedDuration::from_mins(30);
     let link = kind.purpose().map(|_| Link { url, expires_at });
-    Mail { kind, to: "eve@example.com".to_owned(), username: username.to_owned(), at, link }
+    let (to, username) =
+        (EmailAddress::from_stored("eve@example.com"), Some(Username::from_stored(username)));
+    Mail { kind, to, username, at, link }
 }
 
 #[test]
@@ -374,6 +512,17 @@ fn notice_in_german() {
 
     Wenn Sie das nicht waren, wenden Sie sich sofort an den Betreiber von Aegis: Eine andere Person kennt vielleicht Ihr Passwort.
     ");
+}
+
+#[test]
+fn mails_without_the_username_greet_without_it() {
+    for (language, greeting) in [(MailLanguage::English, "Hello,"), (MailLanguage::German, "Hallo,")] {
+        for kind in MailKind::ALL {
+            let rendered = templates(language).render(&Mail { username: None, ..mail(kind, "") }).unwrap();
+            assert!(rendered.text.starts_with(greeting), "{}", rendered.text);
+            assert!(rendered.html.contains(&format!("<p>{greeting}</p>")), "{}", rendered.html);
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,10 @@ use domain::{EmailAddress, ErasureReason, PasswordHash, UserCommand, UserId, Use
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::Algorithm;
 use store::memory::Memory;
-use store::{Clock, DeliveryStore, Entropy, Env, EventStore, MasterKey};
+use store::{
+    Attempt, Clock, DeliveryProgress, DeliveryRecord, DeliveryStore, Entropy, Env, EventStore, MasterKey,
+    StoreError, StreamId,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::attempt::{MailSender, recipient_limit};
 use super::composer::Composer;
 use super::content::{Link, Mail, MailKind};
-use super::mailer::Mailer;
+use super::mailer::{Mailer, SEARCH_PAGE_SIZE};
 use super::message;
 use super::metrics::{MailMetrics, MailOutcome};
 use super::progress::{MAX_PENDING, ProgressRecord};
@@ -356,6 +359,113 @@ async fn after_a_restore_mails_begin_at_the_head() {
     record.write().await.unwrap();
     let reopened = ProgressRecord::open(&world.deliveries, &world.store).await.unwrap();
     assert_eq!(reopened.state.cursor, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unusable_record_is_replaced_and_mails_begin_at_the_head() {
+    let world = World::new().await;
+    world.invite("ada").await;
+    let stream = StreamId::new("mailer").unwrap();
+    let state = serde_json::json!({"epoch": "one"});
+    let record = DeliveryProgress { revision: 1, attempts: 0, state };
+    world.deliveries.record(&stream, &record, &[]).await.unwrap();
+    let _node = world.node().await;
+    world.invite("bob").await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.accepted().len(), 1);
+}
+
+/// Deliveries of a database that is out of reach.
+struct Unreachable;
+
+fn unreachable() -> StoreError {
+    StoreError::Unavailable { what: "an injected failure".to_owned(), source: None }
+}
+
+#[async_trait]
+impl DeliveryStore for Unreachable {
+    async fn progress(&self, _: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn record_all(&self, _: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn attempts(&self, _: &StreamId, _: Option<u64>, _: usize) -> Result<Vec<Attempt>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn forget(&self, _: &StreamId) -> Result<(), StoreError> {
+        Err(unreachable())
+    }
+}
+
+/// The lines of a log.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_before_the_first_mail_are_warned_of_once() {
+    let world = World { deliveries: Arc::new(Unreachable), ..World::new().await };
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let logged = tracing::subscriber::set_default(subscriber);
+    let search = tokio::time::timeout(Duration::from_mins(1), world.mailer().wait_until_needed()).await;
+    drop(logged);
+    assert!(search.is_err());
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("reading the record of mails failed; retrying").count(), 1, "{text}");
+    assert!(text.contains("WARN"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn search_for_a_first_mail_pauses_only_at_the_end_of_the_log() {
+    let world = World::new().await;
+    drop(world.open_record().await);
+    for number in 0..4 * SEARCH_PAGE_SIZE {
+        world.sign_up(&format!("u{number}@example.com"), &format!("user {number}")).await;
+    }
+    world.invite("ada").await;
+    let began = Instant::now();
+    world.mailer().wait_until_needed().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn search_records_how_far_it_has_read_unless_another_node_does() {
+    let world = World::new().await;
+    drop(world.open_record().await);
+    world.sign_up("eve@example.com", "eve").await;
+    let mailer = world.mailer();
+    let search = AbortOnDropHandle::new(tokio::spawn(async move { mailer.wait_until_needed().await }));
+    sleep(Duration::from_mins(5)).await;
+    let mut record = world.open_record().await;
+    assert_eq!(record.state.cursor, 1);
+    // A node that records its own cursor is not disturbed: a second writer would be a conflict.
+    for (cursor, name) in [(2, "bob"), (3, "dora")] {
+        world.sign_up(&format!("{name}@example.com"), name).await;
+        record.state.cursor = cursor;
+        record.write().await.unwrap();
+        sleep(Duration::from_mins(5)).await;
+    }
+    assert_eq!(world.open_record().await.state, record.state);
+    let id = world.sign_up("cy@example.com", "cy").await;
+    assert!(!search.is_finished());
+    world.execute(id, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(search.is_finished());
 }
 
 /// The mails to an address, without the soft line breaks of quoted-printable.

@@ -140,7 +140,7 @@ impl App {
         self.set_startup_error(None);
         let services = self.services.get_or_init(|| services);
         let costs = self.hashing.costs_in_use();
-        self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
+        self.spawn(hash_survey::run(services.user_rows.clone(), services.store.clone(), Arc::clone(costs)));
         self.spawn(claim_backfill::run(services.store.clone()));
         self.spawn(session_purge::run(services.sessions.clone()));
         if let Some(keys) = &services.token_keys {

@@ -25,7 +25,7 @@ use crate::logins::LoginRecorder;
 use crate::mail::{MailService, MailSetupError};
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
-pub use database::{Database, LegacyUsers};
+pub use database::{Database, LegacyDocument, LegacyUsers};
 pub use node_name::{is_dead_node, node_name};
 pub use services::{ProjectionMode, Services, start_projector};
 pub use token_key_store::{TokenKeyStore, rotate_token_keys, stored_token_keys, token_key_entry};

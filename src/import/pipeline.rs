@@ -142,7 +142,8 @@ impl Batch {
         let mut valid = self.records.iter_mut().filter(|record| record.validated.is_ok());
         self.users.retain(|user| {
             let Some(record) = valid.next() else { return false };
-            let is_new = matches!(record.origin, RecordOrigin::Id(_)) || identities.add_identity(user);
+            let is_new =
+                matches!(record.origin, RecordOrigin::Document { .. }) || identities.add_identity(user);
             if !is_new {
                 record.validated = Err(NoticeReason::Repeated);
             }

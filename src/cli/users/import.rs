@@ -18,8 +18,8 @@ use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
 use crate::config::Secret;
 use crate::import::{
-    CsvFile, ImportListener, ImportMode, ImportSummary, JsonLines, Notice, RecordOrigin, RecordSource,
-    count_lines, import,
+    CsvFile, ImportListener, ImportMode, ImportSummary, JsonLines, LegacyCollection, Notice, RecordOrigin,
+    RecordSource, count_lines, import,
 };
 
 /// How often the position of the read models is read.
@@ -95,7 +95,7 @@ async fn open_database(url: String, database: &str) -> CliResult<(Box<dyn Record
     let users = LegacyUsers::open(url.expose(), database).await?;
     let users = users.ok_or_else(|| CliError::NoLegacyUsers(database.to_owned()))?;
     let count = users.count();
-    Ok((Box::new(users), count))
+    Ok((Box::new(LegacyCollection::new(users)), count))
 }
 
 fn open_file(path: &Path) -> CliResult<(Box<dyn RecordSource>, u64)> {
@@ -149,7 +149,7 @@ impl ImportListener for Listener {
         if let Some(report) = &mut self.report {
             let (line, id) = match origin {
                 RecordOrigin::Line(line) => (Some(*line), None),
-                RecordOrigin::Id(id) => (None, Some(id.as_str())),
+                RecordOrigin::Document { id, number: _ } => (None, Some(id.as_str())),
             };
             let (imported, code) = (!reason.is_refusal(), reason.code());
             let line =

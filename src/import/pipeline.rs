@@ -62,8 +62,11 @@ pub trait ImportListener {
     /// If it cannot be passed on; the import stops then.
     fn notice(&mut self, notice: &Notice) -> std::io::Result<()>;
 
-    /// A batch is done.
-    fn progress(&mut self, summary: &ImportSummary);
+    /// A batch is done, and its notices are passed on.
+    ///
+    /// # Errors
+    /// If they cannot be kept; the import stops then.
+    fn progress(&mut self, summary: &ImportSummary) -> std::io::Result<()>;
 }
 
 /// Imports all users of a source.
@@ -228,8 +231,7 @@ impl Import<'_> {
                 self.listener.notice(&Notice { origin: origin.clone(), email: email.clone(), reason })?;
             }
         }
-        self.listener.progress(&self.summary);
-        Ok(())
+        Ok(self.listener.progress(&self.summary)?)
     }
 
     /// Counts a result and adds what is to be reported about it. Whether the user is imported.

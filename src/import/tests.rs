@@ -38,7 +38,9 @@ impl ImportListener for Notices {
         Ok(())
     }
 
-    fn progress(&mut self, _: &ImportSummary) {}
+    fn progress(&mut self, _: &ImportSummary) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct World {

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Import nothing: report what would be refused or changed
     #[arg(long)]
     dry_run: bool,
-    /// Write what was refused or changed to a file, one JSON object per line; it contains e-mail addresses
+    /// Write what was refused or changed to a new file, one JSON object per line; it contains e-mail addresses
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Exit with code 1 if a record was refused
@@ -118,8 +118,12 @@ fn open_file(path: &Path) -> CliResult<(Box<dyn RecordSource>, u64)> {
 }
 
 fn create_report(path: &Path) -> CliResult<BufWriter<File>> {
-    let created = OpenOptions::new().write(true).create(true).truncate(true).mode(REPORT_MODE).open(path);
-    created.map(BufWriter::new).map_err(|error| CliError::ReportFile { path: path.to_owned(), error })
+    // A file that exists may be the source, the report of an earlier run, a link, or readable by others.
+    let created = OpenOptions::new().write(true).create_new(true).mode(REPORT_MODE).open(path);
+    created.map(BufWriter::new).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => CliError::ReportExists(path.to_owned()),
+        _ => CliError::ReportFile { path: path.to_owned(), error },
+    })
 }
 
 /// Prints notices and progress, and writes the report.
@@ -162,8 +166,14 @@ impl ImportListener for Listener {
         Ok(())
     }
 
-    fn progress(&mut self, summary: &ImportSummary) {
+    /// Also writes the report to the disk: what a repeated import finds is not reported again.
+    fn progress(&mut self, summary: &ImportSummary) -> io::Result<()> {
         self.progress.update(summary.records(), self.total.max(summary.records()));
+        if let Some(report) = self.report.as_mut().filter(|report| !report.buffer().is_empty()) {
+            report.flush()?;
+            report.get_ref().sync_data()?;
+        }
+        Ok(())
     }
 }
 

@@ -116,5 +116,7 @@ impl ImportListener for AllImported {
         Err(std::io::Error::other(notice.detail()))
     }
 
-    fn progress(&mut self, _: &ImportSummary) {}
+    fn progress(&mut self, _: &ImportSummary) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -162,8 +162,8 @@ impl Change {
 }
 
 impl UserAddress {
-    /// An address is known if its user has received mail there, or if it was not the user who gave it: that of an import,
-    /// of an administrator or of an operator.
+    /// An address is known if its user has received mail there, or if it was not the user who gave it: that of an
+    /// import, of an administrator or of an operator.
     fn after(self, event: &UserEvent, envelope: &Envelope) -> Self {
         let is_known = match event {
             UserEvent::UserRegistered { .. } | UserEvent::EmailChanged { .. } => {

@@ -138,8 +138,8 @@ impl Mailer {
         }
     }
 
-    /// Records that there is no mail up to a position, so that a restart does not search there again. Returns the record
-    /// as it is then.
+    /// Records that there is no mail up to a position, so that a restart does not search there again. Returns the
+    /// record as it is then.
     async fn record_search(&self, passed: u64) -> ProgressRecord {
         let mut record = self.open_record().await;
         if record.state.pending.is_empty() && record.state.cursor < passed {

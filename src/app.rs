@@ -25,7 +25,7 @@ use crate::logins::LoginRecorder;
 use crate::mail::{MailService, MailSetupError};
 use crate::webhooks::{WebhookLimits, WebhookSender};
 
-pub use database::{Database, LegacyUsers};
+pub use database::{Database, LegacyDocument, LegacyUsers};
 pub use node_name::{is_dead_node, node_name};
 pub use services::{ProjectionMode, Services, start_projector};
 pub use token_key_store::{TokenKeyStore, rotate_token_keys, stored_token_keys, token_key_entry};
@@ -140,7 +140,7 @@ impl App {
         self.set_startup_error(None);
         let services = self.services.get_or_init(|| services);
         let costs = self.hashing.costs_in_use();
-        self.spawn(hash_survey::run(services.user_rows.clone(), Arc::clone(costs)));
+        self.spawn(hash_survey::run(services.user_rows.clone(), services.store.clone(), Arc::clone(costs)));
         self.spawn(claim_backfill::run(services.store.clone()));
         self.spawn(session_purge::run(services.sessions.clone()));
         if let Some(keys) = &services.token_keys {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use store::rotation::WrappedKeyStore;
 use store::tiles::TileStore;
 use store::{Backend, DeliveryStore, LeaseStore, ReadModelStore, SessionStore, StoreError};
-pub use store_mongo::LegacyUsers;
 use store_mongo::MongoStore;
+pub use store_mongo::{LegacyDocument, LegacyUsers};
 use store_sqlite::SqliteStore;
 
 use crate::config::{DATABASE_FILE, DatabaseSettings};

@@ -114,8 +114,11 @@ impl Services {
         let webhook_rows = WebhookQueries::new(store.clone(), Arc::clone(&rows));
         let index: Arc<dyn WebhookIndex> = Arc::new(WebhookRowIndex(webhook_rows.clone()));
         let webhooks = WebhookCommands::new(store.clone(), env.clone()).with_index(Arc::clone(&index));
-        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows))
-            .with_cache(if is_enabled { CACHED_USERS } else { 0 });
+        let user_rows = UserQueries::new(store.clone(), Arc::clone(&rows)).with_cache(if is_enabled {
+            CACHED_USERS
+        } else {
+            0
+        });
         let deliveries = authenticated_deliveries(&store, database);
         let sessions = Sessions::new(store.clone(), Arc::clone(&database.sessions));
         let (commands, readers) = (webhooks.clone(), user_rows.clone());

@@ -67,6 +67,8 @@ pub(super) enum CliError {
     UnknownImportFormat(PathBuf),
     #[error("cannot write the report to {}: {error}", path.display())]
     ReportFile { path: PathBuf, error: io::Error },
+    #[error("cannot write the report to {}: the file exists already; choose another name", .0.display())]
+    ReportExists(PathBuf),
     #[error("{0} records were refused, which --strict counts as a failure; the others are done")]
     RecordsRefused(u64),
     #[error(

@@ -26,7 +26,7 @@ pub use projection_skip::{RecordedSkip, SkipError, skip};
 pub use token::{Authentication, NewToken, TokenCommands, TokenState};
 pub use token_status::TokenStatus;
 pub use user::{UserCommands, UserState};
-pub use user_import::{ImportKeys, ImportResult, UserToImport};
+pub use user_import::{ImportKeys, ImportResult, UserToImport, UsernameNumbers};
 pub use version_condition::{VersionCondition, Versions};
 pub use webhook::WebhookCommands;
 pub use webhook_registration::NewWebhook;

@@ -1,8 +1,9 @@
 //! Imports users of another system in batches, one append each. A batch is decided against the key store entries and
 //! claims that its users need, and decided again if another writer was faster.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::{
     ClaimKind, EmailAddress, Moment, PasswordHash, Role, System, User, UserCommand, UserEvent, UserId,
@@ -19,6 +20,8 @@ use super::{Aggregate, CommandContext, CommandError};
 const MIN_CANDIDATES: u32 = 16;
 /// The largest number that is appended to a username.
 const MAX_NUMBER: u32 = 1_000_000;
+/// Usernames whose numbers an import remembers.
+const MAX_NUMBERED_NAMES: usize = 65_536;
 /// Streams whose first event is read at the same time.
 const CONCURRENT_READS: usize = 32;
 
@@ -79,6 +82,34 @@ impl ImportKeys {
     }
 }
 
+/// The largest number that an import has appended to each username. Without them, every batch would look up the
+/// numbers of all earlier ones again. They are hints: claims decide which names are free.
+#[derive(Debug, Default)]
+pub struct UsernameNumbers(Mutex<HashMap<u64, u32>>);
+
+impl UsernameNumbers {
+    /// The first number to be tried.
+    fn next(&self, username: &Username) -> u32 {
+        self.numbers().get(&username_key(username)).map_or(2, |last| last.saturating_add(1))
+    }
+
+    /// Remembers the numbers that were given. Names with few twins are numbered again from the beginning, which costs
+    /// nothing: one look-up covers them.
+    fn remember(&self, given: &[(u64, u32)]) {
+        let mut numbers = self.numbers();
+        for (name, number) in given.iter().filter(|(_, number)| *number >= MIN_CANDIDATES) {
+            if numbers.len() < MAX_NUMBERED_NAMES || numbers.contains_key(name) {
+                let last = numbers.entry(*name).or_default();
+                *last = (*last).max(*number);
+            }
+        }
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn email_key(email: &EmailAddress) -> u64 {
     hash(&(0, email.key()))
 }
@@ -99,7 +130,7 @@ fn hash(key: &impl Hash) -> u64 {
 
 impl UserCommands {
     /// Imports users in one append. Of two with the same e-mail address the first is imported. The results are in the
-    /// order of the users.
+    /// order of the users. `numbers` are those of the batches before.
     ///
     /// # Errors
     /// [`CommandError`] if the batch cannot be appended: nothing was, unless the outcome is unknown.
@@ -107,8 +138,12 @@ impl UserCommands {
         &self,
         context: &CommandContext,
         users: &[UserToImport],
+        numbers: &UsernameNumbers,
     ) -> Result<Vec<ImportResult>, CommandError> {
-        execute(&self.store, &self.env, context, &ImportBatch::new(users, &self.env)).await
+        let batch = ImportBatch::new(users, numbers, &self.env);
+        let Planned { results, given } = execute(&self.store, &self.env, context, &batch).await?;
+        numbers.remember(&given);
+        Ok(results)
     }
 
     /// What [`UserCommands::import`] would do after it has imported the users with the keys in `before`, to which those
@@ -120,28 +155,40 @@ impl UserCommands {
         &self,
         users: &[UserToImport],
         before: &mut ImportKeys,
+        numbers: &UsernameNumbers,
     ) -> Result<Vec<ImportResult>, CommandError> {
-        ImportBatch::new(users, &self.env).results(&self.store, before).await
+        let batch = ImportBatch::new(users, numbers, &self.env);
+        let Planned { results, given } = batch.plan(&self.store, before).await?;
+        numbers.remember(&given);
+        Ok(results)
     }
 }
 
 /// Users that are imported in one append.
 struct ImportBatch<'a> {
     users: &'a [UserToImport],
+    numbers: &'a UsernameNumbers,
     /// The id of each, a new one if the user has none.
     ids: Vec<UserId>,
 }
 
-struct ImportState {
+/// What becomes of the users of a batch.
+struct Planned {
     results: Vec<ImportResult>,
+    /// The numbers after usernames, by the key of the name.
+    given: Vec<(u64, u32)>,
+}
+
+struct ImportState {
+    planned: Planned,
     /// Loaded if administrators are imported.
     system: Option<Loaded<System>>,
 }
 
 impl<'a> ImportBatch<'a> {
-    fn new(users: &'a [UserToImport], env: &Env) -> Self {
+    fn new(users: &'a [UserToImport], numbers: &'a UsernameNumbers, env: &Env) -> Self {
         let id = |user: &UserToImport| user.id.unwrap_or_else(|| UserId::from_uuid(env.uuid()));
-        Self { users, ids: users.iter().map(id).collect() }
+        Self { users, numbers, ids: users.iter().map(id).collect() }
     }
 
     fn users(&self) -> impl Iterator<Item = (UserId, &'a UserToImport)> {
@@ -149,11 +196,7 @@ impl<'a> ImportBatch<'a> {
     }
 
     /// What becomes of each user. `taken` are the keys of other users of the import.
-    async fn results(
-        &self,
-        store: &EventStore,
-        taken: &mut ImportKeys,
-    ) -> Result<Vec<ImportResult>, CommandError> {
+    async fn plan(&self, store: &EventStore, taken: &mut ImportKeys) -> Result<Planned, CommandError> {
         let streams: Result<Vec<_>, _> =
             self.ids.iter().map(|id| StreamId::from_trusted(id.stream())).collect();
         let states = store.key_states(&streams?).await?;
@@ -189,13 +232,19 @@ impl<'a> ImportBatch<'a> {
         }
         let wanted: Vec<_> =
             unnamed.iter().filter_map(|index| Some(&self.users.get(*index)?.username)).collect();
-        let names = free_usernames(store, &wanted, taken).await?;
-        for (index, name) in unnamed.into_iter().zip(names) {
-            if let Some(result) = results.get_mut(index) {
-                *result = name.map_or(ImportResult::UsernameTaken, ImportResult::Renamed);
-            }
+        let names = free_usernames(store, &wanted, self.numbers, taken).await?;
+        let mut given = Vec::new();
+        for ((index, name), wanted) in unnamed.iter().zip(names).zip(wanted) {
+            let Some(result) = results.get_mut(*index) else { continue };
+            *result = match name {
+                Some((name, number)) => {
+                    given.push((username_key(wanted), number));
+                    ImportResult::Renamed(name)
+                }
+                None => ImportResult::UsernameTaken,
+            };
         }
-        Ok(results)
+        Ok(Planned { results, given })
     }
 
     /// The owners of e-mail addresses of users without an id that were imported themselves.
@@ -253,7 +302,7 @@ fn commands(user: &UserToImport, username: &Username) -> impl Iterator<Item = Us
 
 impl Decider for ImportBatch<'_> {
     type State = ImportState;
-    type Output = Vec<ImportResult>;
+    type Output = Planned;
 
     fn aggregate(&self) -> Aggregate {
         Aggregate::Import
@@ -264,16 +313,16 @@ impl Decider for ImportBatch<'_> {
     }
 
     async fn load(&self, store: &EventStore) -> Result<ImportState, CommandError> {
-        let results = self.results(store, &mut ImportKeys::default()).await?;
+        let planned = self.plan(store, &mut ImportKeys::default()).await?;
         let has_administrator = self.users.iter().any(|user| user.roles.contains(&Role::Admin));
         let system = if has_administrator { Some(load_system(store).await?) } else { None };
-        Ok(ImportState { results, system })
+        Ok(ImportState { planned, system })
     }
 
-    fn decide(&self, state: ImportState, env: &Env) -> Result<Decision<Vec<ImportResult>>, CommandError> {
-        let ImportState { results, system } = state;
+    fn decide(&self, state: ImportState, env: &Env) -> Result<Decision<Planned>, CommandError> {
+        let ImportState { planned, system } = state;
         let (mut writes, mut administrators) = (Vec::new(), Vec::new());
-        for (id, events, after) in self.events(&results)? {
+        for (id, events, after) in self.events(&planned.results)? {
             writes.push(user_write(env, id, 0, &events)?);
             administrators.extend(administrator_change(id, &User::Absent, &after));
         }
@@ -284,7 +333,7 @@ impl Decider for ImportBatch<'_> {
             }
             writes.extend(system_write(env, version, &events)?);
         }
-        Ok(Decision { writes, guards: Vec::new(), output: results })
+        Ok(Decision { writes, guards: Vec::new(), output: planned })
     }
 
     /// Another writer has taken a claim, or erased a user.
@@ -292,26 +341,30 @@ impl Decider for ImportBatch<'_> {
         matches!(error, AppendError::ClaimTaken { .. } | AppendError::Erased { .. })
     }
 
-    fn complete(_: &mut Vec<ImportResult>, _: &Appended) {}
+    fn complete(_: &mut Planned, _: &Appended) {}
 }
 
-/// A free username for each, numbered; `None` if there is none. They are added to `taken`.
+/// A free username for each, with its number; `None` if there is none. They are added to `taken`.
 async fn free_usernames(
     store: &EventStore,
     wanted: &[&Username],
+    numbers: &UsernameNumbers,
     taken: &mut ImportKeys,
-) -> Result<Vec<Option<Username>>, CommandError> {
+) -> Result<Vec<Option<(Username, u32)>>, CommandError> {
     let mut found = vec![None; wanted.len()];
     let mut twins: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, username) in wanted.iter().enumerate() {
         twins.entry(username.key()).or_default().push(index);
     }
     // Those of one name, and the number to be tried next.
-    let mut pending: Vec<(Vec<usize>, u32)> = twins.into_values().map(|twins| (twins, 2)).collect();
+    let first = |twins: &[usize]| twins.first().and_then(|first| wanted.get(*first));
+    let next = |twins: &[usize]| first(twins).map_or(2, |username| numbers.next(username));
+    let twins = twins.into_values();
+    let mut pending: Vec<_> = twins.map(|twins| (next(&twins), twins)).collect();
     while !pending.is_empty() {
         let mut candidates = Vec::new();
-        for (group, (twins, next)) in pending.iter_mut().enumerate() {
-            let Some(username) = twins.first().and_then(|first| wanted.get(*first)) else { continue };
+        for (group, (next, twins)) in pending.iter_mut().enumerate() {
+            let Some(username) = first(twins) else { continue };
             let count = u32::try_from(2 * twins.len()).unwrap_or(MAX_NUMBER).max(MIN_CANDIDATES);
             candidates
                 .extend((*next..*next + count).map(|number| (group, number, username.numbered(number))));
@@ -319,17 +372,18 @@ async fn free_usernames(
         }
         let claims: Vec<_> = candidates.iter().map(|(.., name)| username_claim(name)).collect();
         for ((group, number, name), owner) in candidates.into_iter().zip(store.claim_owners(&claims).await?) {
-            let Some((twins, _)) = pending.get_mut(group) else { continue };
+            let Some((_, twins)) = pending.get_mut(group) else { continue };
             if !twins.is_empty() && owner.is_none() && taken.0.insert(username_key(&name)) {
                 let index = twins.remove(0);
                 // The twins of one name may be written differently.
                 let own = wanted.get(index).map(|username| username.numbered(number));
                 if let Some(found) = found.get_mut(index) {
-                    *found = own.filter(|own| own.key() == name.key()).or(Some(name));
+                    let name = own.filter(|own| own.key() == name.key()).unwrap_or(name);
+                    *found = Some((name, number));
                 }
             }
         }
-        pending.retain(|(twins, next)| !twins.is_empty() && *next < MAX_NUMBER);
+        pending.retain(|(next, twins)| !twins.is_empty() && *next < MAX_NUMBER);
     }
     Ok(found)
 }

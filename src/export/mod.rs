@@ -6,6 +6,7 @@
 //!
 //! Which personal values may be disclosed is the matter of [`crate::cloud_event`].
 
+mod csv_row;
 pub mod format;
 pub mod manifest;
 pub mod partial;

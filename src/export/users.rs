@@ -2,11 +2,12 @@
 
 use std::io;
 
-use csv::WriterBuilder;
 use domain::{PasswordHash, Role};
 use projections::UserRow;
 use serde::Serialize;
 use store::canonical::rfc3339;
+
+use super::csv_row::csv_row;
 
 /// A user as `aegis users import` reads them, in its order of columns.
 #[derive(Serialize)]
@@ -24,12 +25,12 @@ pub struct ExportedUser<'a> {
 const COLUMNS: [&str; 6] = ["id", "email", "username", "is_active", "created_at", "roles"];
 const HASH_COLUMN: &str = "password_hash";
 
-/// The first line of the CSV format.
+/// The first row of the CSV format.
 ///
 /// # Errors
 /// If it cannot be rendered.
 pub fn csv_header(with_hashes: bool) -> io::Result<String> {
-    csv_line(COLUMNS.into_iter().chain(with_hashes.then_some(HASH_COLUMN)))
+    csv_row(COLUMNS.into_iter().chain(with_hashes.then_some(HASH_COLUMN)))
 }
 
 impl<'a> ExportedUser<'a> {
@@ -49,19 +50,23 @@ impl<'a> ExportedUser<'a> {
     /// Values as they are, because they are read back: a spreadsheet may take a name for a formula.
     ///
     /// # Errors
-    /// If the line cannot be rendered.
-    pub fn csv_line(&self, with_hash: bool) -> io::Result<String> {
+    /// If the row cannot be rendered.
+    pub fn csv_row(&self, with_hash: bool) -> io::Result<String> {
         let roles = self.roles.join(",");
         let is_active = if self.is_active { "true" } else { "false" };
         let cells = [&self.id, self.email, self.username, is_active, &self.created_at, &roles];
         let hash = with_hash.then(|| self.password_hash.unwrap_or_default());
-        csv_line(cells.into_iter().chain(hash))
+        csv_row(cells.into_iter().chain(hash))
     }
 }
 
-fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> io::Result<String> {
-    let mut writer = WriterBuilder::new().from_writer(Vec::new());
-    writer.write_record(cells).map_err(io::Error::from)?;
-    let line = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_end_as_in_rfc_4180() {
+        let header = csv_header(true).unwrap();
+        assert_eq!(header, "id,email,username,is_active,created_at,roles,password_hash\r\n");
+    }
 }

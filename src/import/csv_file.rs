@@ -30,7 +30,11 @@ impl<R: Read + Send> CsvFile<R> {
     /// [`ImportError::MissingColumn`] if one that each user needs is missing.
     pub fn new(reader: R) -> Result<Self, ImportError> {
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(NewlineIndex::new(reader));
-        let names = reader.headers().map_err(std::io::Error::from)?;
+        let names = match reader.headers().cloned() {
+            Ok(names) => names,
+            Err(_) if reader.get_ref().is_too_long() => return Err(ImportError::HeaderTooLong),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        };
         let columns: Vec<_> = names.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
         if let Some(missing) = REQUIRED.into_iter().find(|name| !columns.iter().any(|column| column == name))
         {
@@ -45,8 +49,16 @@ impl<R: Read + Send> CsvFile<R> {
 
     fn next_record(&mut self) -> Result<Option<SourceRecord>, ImportError> {
         let mut record = ByteRecord::new();
-        if !self.reader.read_byte_record(&mut record).map_err(std::io::Error::from)? {
-            return Ok(None);
+        let start = self.reader.position().byte();
+        self.reader.get_mut().begin_record(start);
+        match self.reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(_) if self.reader.get_ref().is_too_long() => {
+                let after_line = self.reader.get_mut().line_of(start.saturating_sub(1));
+                return Err(ImportError::RecordTooLong { after_line });
+            }
+            Err(error) => return Err(std::io::Error::from(error).into()),
         }
         // The end is one byte behind the character that ends the record.
         let end = self.reader.position().byte().saturating_sub(1);
@@ -118,6 +130,24 @@ mod tests {
         let results: Vec<_> = records.into_iter().map(|(_, fields)| fields).collect();
         assert_eq!(results.get(..3), Some(&[refused(1), refused(3), Err(NoticeReason::NotUtf8)][..]));
         assert!(results.get(3).is_some_and(Result::is_ok));
+    }
+
+    #[test]
+    fn unclosed_quote_stops_the_import_at_its_line() {
+        let rest = "b@b.c,bob\n".repeat(200_000);
+        for (before, after_line) in [("a@b.c,a\n", 2), ("a@b.c,a\r\n", 2), ("a@b.c,\"a\n\"\na@b.c,a\n", 4)] {
+            let text = format!("email,username\n{before}b@b.c,\"bob\n{rest}");
+            let mut file = CsvFile::new(text.as_bytes()).unwrap();
+            let error = std::iter::from_fn(|| file.next_record().transpose()).find_map(Result::err).unwrap();
+            assert!(error.to_string().contains(&format!("after line {after_line} ")), "{error}");
+        }
+        assert!(matches!(
+            CsvFile::new(format!("\"email\n{rest}").as_bytes()),
+            Err(ImportError::HeaderTooLong)
+        ));
+        // Records may have a MiB altogether, and one of almost that length is read.
+        let long = format!("email,username\na@b.c,\"{}\"\n{rest}", "x\n".repeat(500_000));
+        assert_eq!(read(long.as_bytes()).len(), 200_001);
     }
 
     #[test]

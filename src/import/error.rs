@@ -17,6 +17,13 @@ pub enum ImportError {
     MissingColumn(&'static str),
     #[error("the first line names the column `{0}` twice")]
     RepeatedColumn(String),
+    #[error("the first line is longer than 1 MiB: is this a CSV file, with every quote closed?")]
+    HeaderTooLong,
+    #[error(
+        "the record after line {after_line} is longer than 1 MiB: close its quotes. Then run the same command again: \
+         it imports what is missing"
+    )]
+    RecordTooLong { after_line: u64 },
     #[error("the time of this machine is out of range: {0}")]
     Clock(MomentError),
     #[error("{0}. Run the same command again: it imports what is missing")]

@@ -5,7 +5,7 @@
 mod csv_file;
 mod error;
 mod json_lines;
-mod mongodb;
+mod legacy_collection;
 mod newlines;
 mod origin;
 mod pipeline;
@@ -17,6 +17,7 @@ mod times;
 pub use csv_file::CsvFile;
 pub use error::ImportError;
 pub use json_lines::JsonLines;
+pub use legacy_collection::LegacyCollection;
 pub use origin::RecordOrigin;
 pub use pipeline::{ImportListener, ImportMode, ImportSummary, import};
 pub use refusal::{Notice, NoticeReason};

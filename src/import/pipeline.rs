@@ -2,6 +2,7 @@
 //! common that must be unique: of twins, the first of the source is imported.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Moment;
@@ -13,7 +14,9 @@ use super::origin::RecordOrigin;
 use super::record::{RecordRules, ValidRecord, email_text};
 use super::refusal::{HashProblem, Notice, NoticeReason};
 use super::source::{RecordSource, SourceRecord};
-use crate::command::{CommandContext, CommandError, ImportKeys, ImportResult, UserCommands, UserToImport};
+use crate::command::{
+    CommandContext, CommandError, ImportKeys, ImportResult, UserCommands, UserToImport, UsernameNumbers,
+};
 
 /// Users in one append.
 const BATCH: usize = 500;
@@ -62,8 +65,11 @@ pub trait ImportListener {
     /// If it cannot be passed on; the import stops then.
     fn notice(&mut self, notice: &Notice) -> std::io::Result<()>;
 
-    /// A batch is done.
-    fn progress(&mut self, summary: &ImportSummary);
+    /// A batch is done, and its notices are passed on.
+    ///
+    /// # Errors
+    /// If they cannot be kept; the import stops then.
+    fn progress(&mut self, summary: &ImportSummary) -> std::io::Result<()>;
 }
 
 /// Imports all users of a source.
@@ -85,6 +91,7 @@ pub async fn import(
         context: context.clone(),
         is_dry_run: mode.is_dry_run,
         planned: ImportKeys::default(),
+        numbers: Arc::default(),
         identities: ImportKeys::default(),
         in_flight: VecDeque::new(),
         summary: ImportSummary::default(),
@@ -142,7 +149,8 @@ impl Batch {
         let mut valid = self.records.iter_mut().filter(|record| record.validated.is_ok());
         self.users.retain(|user| {
             let Some(record) = valid.next() else { return false };
-            let is_new = matches!(record.origin, RecordOrigin::Id(_)) || identities.add_identity(user);
+            let is_new =
+                matches!(record.origin, RecordOrigin::Document { .. }) || identities.add_identity(user);
             if !is_new {
                 record.validated = Err(NoticeReason::Repeated);
             }
@@ -163,6 +171,8 @@ struct Import<'a> {
     is_dry_run: bool,
     /// In a dry run, the users that would have been imported.
     planned: ImportKeys,
+    /// The numbers after usernames that were given so far.
+    numbers: Arc<UsernameNumbers>,
     /// Of the lines that were read.
     identities: ImportKeys,
     in_flight: VecDeque<InFlight>,
@@ -174,7 +184,7 @@ impl Import<'_> {
     async fn add(&mut self, mut batch: Batch) -> Result<(), ImportError> {
         batch.refuse_repeated(&mut self.identities);
         if self.is_dry_run {
-            let results = self.users.plan_import(&batch.users, &mut self.planned).await?;
+            let results = self.users.plan_import(&batch.users, &mut self.planned, &self.numbers).await?;
             return self.report(batch, results);
         }
         let keys = ImportKeys::of(&batch.users);
@@ -183,9 +193,9 @@ impl Import<'_> {
         {
             self.finish_oldest().await?;
         }
-        let (users, context) = (self.users.clone(), self.context.clone());
+        let (users, context, numbers) = (self.users.clone(), self.context.clone(), Arc::clone(&self.numbers));
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let results = append(&users, &context, &batch.users).await?;
+            let results = append(&users, &context, &batch.users, &numbers).await?;
             Ok((batch, results))
         }));
         self.in_flight.push_back(InFlight { keys, task });
@@ -227,8 +237,7 @@ impl Import<'_> {
                 self.listener.notice(&Notice { origin: origin.clone(), email: email.clone(), reason })?;
             }
         }
-        self.listener.progress(&self.summary);
-        Ok(())
+        Ok(self.listener.progress(&self.summary)?)
     }
 
     /// Counts a result and adds what is to be reported about it. Whether the user is imported.
@@ -264,10 +273,11 @@ async fn append(
     users: &UserCommands,
     context: &CommandContext,
     batch: &[UserToImport],
+    numbers: &UsernameNumbers,
 ) -> Result<Vec<ImportResult>, CommandError> {
     let mut attempt = 1;
     loop {
-        match users.import(context, batch).await {
+        match users.import(context, batch, numbers).await {
             Err(error) if attempt < MAX_ATTEMPTS && is_retryable(&error) => {
                 tracing::debug!(%error, attempt, "a batch of users was not imported; retrying");
                 attempt += 1;

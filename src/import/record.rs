@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use domain::{EmailAddress, Moment, PasswordHash, Role, UserId, Username};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::refusal::{HashProblem, NoticeReason};
 use super::times;
@@ -59,11 +61,22 @@ pub(super) fn id_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Object(object) if object.len() == 1 => {
+            if let Some(binary) = object.get("$binary") {
+                return binary_uuid(binary);
+            }
             object.get("$oid").or_else(|| object.get("$uuid"))?.as_str().map(ToOwned::to_owned)
         }
         Value::Null => None,
         other => Some(other.to_string()),
     }
+}
+
+/// A UUID as `mongoexport` writes it, with the base64 of its bytes. The bytes of other subtypes have another order.
+fn binary_uuid(binary: &Value) -> Option<String> {
+    let bytes = BASE64_STANDARD.decode(binary.get("base64")?.as_str()?).ok()?;
+    let uuid = Uuid::from_slice(&bytes).ok()?;
+    let is_uuid = binary.get("subType")?.as_str()?.trim_start_matches('0') == "4";
+    is_uuid.then(|| uuid.hyphenated().to_string())
 }
 
 /// The first field of these names that has a value.
@@ -175,7 +188,13 @@ mod tests {
         }
         let uuid = "01930000-0000-7000-8000-00000000002a";
         assert_eq!(user(&json!({"_id": {"$uuid": uuid}})).id.unwrap().to_string(), uuid);
-        for other in [json!(7), json!("ada"), json!({"$unsupported": true}), json!("")] {
+        let binary = |base64: &str, subtype: &str| json!({"$binary": {"base64": base64, "subType": subtype}});
+        let exported = binary("AZMAAAAAcACAAAAAAAAAKg==", "04");
+        assert_eq!(user(&json!({"_id": exported})).id.unwrap().to_string(), uuid);
+        let (legacy, short) = (binary("AZMAAAAAcACAAAAAAAAAKg==", "03"), binary("AZMAAAAA", "04"));
+        let others =
+            [json!(7), json!("ada"), json!({"$unsupported": true}), json!(""), json!({"$binary": {}})];
+        for other in others.into_iter().chain([legacy, short]) {
             assert!(
                 matches!(refusal(&json!({"id": other})), NoticeReason::Field { field: "id", .. }),
                 "{other}"

@@ -22,6 +22,8 @@ pub enum NoticeReason {
     NotAnObject,
     LineTooLong,
     NotUtf8,
+    /// A document of the database is damaged.
+    NotDecodable,
     CellCount {
         cells: usize,
         columns: usize,
@@ -65,9 +67,11 @@ impl NoticeReason {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotAnObject | Self::LineTooLong | Self::NotUtf8 | Self::CellCount { .. } => {
-                "malformed_record"
-            }
+            Self::NotAnObject
+            | Self::LineTooLong
+            | Self::NotUtf8
+            | Self::NotDecodable
+            | Self::CellCount { .. } => "malformed_record",
             Self::Field { .. } => "invalid_field",
             Self::InvalidEmail(_) => "invalid_email",
             Self::InvalidUsername(_) => "invalid_username",
@@ -99,6 +103,7 @@ impl fmt::Display for NoticeReason {
             Self::NotAnObject => out.write_str("it is not a JSON object in UTF-8"),
             Self::LineTooLong => out.write_str("the line is too long"),
             Self::NotUtf8 => out.write_str("it is not UTF-8"),
+            Self::NotDecodable => out.write_str("it is not valid BSON"),
             Self::CellCount { cells, columns } => {
                 write!(out, "it has {cells} cells, the first line {columns}")
             }

@@ -10,7 +10,7 @@ use store::memory::Memory;
 use store::{Env, EventQuery, EventStore, MasterKey, StoredEvent};
 
 use super::*;
-use crate::command::{CommandContext, UserCommands};
+use crate::command::{CommandContext, ImportResult, UserCommands, UserToImport, UsernameNumbers};
 
 const HASH: &str = include_str!("../crypto/hashes/argon2_cffi_hash.txt");
 
@@ -38,7 +38,9 @@ impl ImportListener for Notices {
         Ok(())
     }
 
-    fn progress(&mut self, _: &ImportSummary) {}
+    fn progress(&mut self, _: &ImportSummary) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct World {
@@ -164,6 +166,47 @@ async fn many_twins_of_one_name_are_numbered() {
     let names: std::collections::BTreeSet<_> = notices.iter().map(|(_, name)| name).collect();
     assert_eq!(names.len(), 301);
     assert!(!notices.contains(&line(301, "renamed user-5-2")), "the name of a record goes before a number");
+}
+
+/// The names and their results in one batch.
+async fn import_twins(world: &World, numbers: &UsernameNumbers, emails: &[String]) -> Vec<ImportResult> {
+    let twin = |email: &String| UserToImport {
+        id: None,
+        email: EmailAddress::parse(&format!("{email}@example.com")).unwrap(),
+        username: Username::parse("user").unwrap(),
+        password_hash: None,
+        is_active: true,
+        created_at: domain::Moment::from_millisecond(7).unwrap(),
+        roles: std::collections::BTreeSet::new(),
+    };
+    let twins: Vec<_> = emails.iter().map(twin).collect();
+    world.users.import(&CommandContext::new("operator:test", "r"), &twins, numbers).await.unwrap()
+}
+
+#[tokio::test]
+async fn numbers_of_twins_continue_after_those_of_earlier_batches() {
+    let (world, numbers) = (World::new().await, UsernameNumbers::default());
+    let emails: Vec<_> = (0..40).map(|number| format!("u{number}")).collect();
+    let results = import_twins(&world, &numbers, &emails).await;
+    let renamed = |number| ImportResult::Renamed(Username::from_stored(&format!("user-{number}")));
+    assert_eq!((&results[0], &results[39]), (&ImportResult::Imported, &renamed(40)));
+    // A number that has become free since is not looked up again.
+    let second = world.events().await.into_iter().nth(1).unwrap().envelope.stream;
+    let second = UserId::from_stream(second.as_str()).unwrap();
+    let context = CommandContext::new("operator:test", "r");
+    let erase = UserCommand::Erase { reason: domain::ErasureReason::Request };
+    world.users.execute(&context, second, &erase).await.unwrap();
+    assert_eq!(import_twins(&world, &numbers, &["a".to_owned()]).await, [renamed(41)]);
+    // Another writer may have taken the next one.
+    let registration = UserCommand::Register {
+        email: EmailAddress::parse("next@example.com").unwrap(),
+        username: Username::parse("user-42").unwrap(),
+        password_hash: None,
+    };
+    world.users.register("r", None, registration).await.unwrap();
+    assert_eq!(import_twins(&world, &numbers, &["b".to_owned()]).await, [renamed(43)]);
+    // Another import begins at the beginning.
+    assert_eq!(import_twins(&world, &UsernameNumbers::default(), &["c".to_owned()]).await, [renamed(2)]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Account, DecodeError, User, UserEvent, UserId, user};
+use domain::{Account, DecodeError, EmailAddress, User, UserEvent, UserId, user};
 use jiff::Timestamp;
 use store::{Env, Envelope, EventQuery, EventStore, Position, StoreError, StoredEvent};
 
@@ -50,9 +50,22 @@ struct Change {
     version: u64,
     at: Timestamp,
     event: UserEvent,
-    before: User,
-    then: Account,
-    now: Account,
+    before: UserAddress,
+    then: AccountAddress,
+    now: AccountAddress,
+}
+
+/// A user, and whether the e-mail address is known to be theirs.
+#[derive(Clone, Default)]
+struct UserAddress {
+    user: User,
+    is_known: bool,
+}
+
+/// The same of a user who exists.
+struct AccountAddress {
+    account: Account,
+    is_known: bool,
 }
 
 /// Whether an event may have a mail, as far as its envelope shows it. Users who sign up are the actors of their own
@@ -69,17 +82,12 @@ impl Composer {
         let events = self.store.read_stream(&event.stream).await?;
         let Some(change) = Change::of(event, &events)? else { return Ok(Composed::Void) };
         let Some(kind) = change.kind() else { return Ok(Composed::None) };
-        let recipient = change.recipient(kind);
-        let (Some(to), Some(username)) = (recipient, change.now.username.known()) else {
+        let (to, is_known) = change.recipient(kind);
+        let (Some(to), Some(username)) = (to, change.now.account.username.known()) else {
             return Ok(Composed::Void);
         };
-        let mut mail = Mail {
-            kind,
-            to: to.as_str().to_owned(),
-            username: username.as_str().to_owned(),
-            at: change.at,
-            link: None,
-        };
+        let username = is_known.then(|| username.clone());
+        let mut mail = Mail { kind, to: to.clone(), username, at: change.at, link: None };
         if let Some(purpose) = kind.purpose() {
             if !change.is_token_valid(kind) {
                 return Ok(Composed::Void);
@@ -101,18 +109,17 @@ impl Composer {
 impl Change {
     /// `None` if the user was erased.
     fn of(at: &Envelope, events: &[StoredEvent]) -> Result<Option<Self>, DecodeError> {
-        let (mut state, mut found) = (User::default(), None);
+        let (mut state, mut found) = (UserAddress::default(), None);
         for stored in events {
             let event = event_codec::decode_user_event(stored)?;
             let before = state.clone();
-            state = user::evolve(state, &event);
+            state = state.after(&event, &stored.envelope);
             if stored.envelope.version == at.version {
                 found = Some((event, before, state.clone()));
             }
         }
-        let (Some((event, before, User::Present(then))), User::Present(now)) = (found, state) else {
-            return Ok(None);
-        };
+        let Some((event, before, then)) = found else { return Ok(None) };
+        let (Some(then), Some(now)) = (then.present(), state.present()) else { return Ok(None) };
         Ok(Some(Self { version: at.version, at: at.at, event, before, then, now }))
     }
 
@@ -121,7 +128,8 @@ impl Change {
             UserEvent::EmailVerificationRequested => Some(MailKind::VerifyEmail),
             UserEvent::PasswordResetRequested => Some(MailKind::ResetPassword),
             UserEvent::UserRegistered { password_hash: None, .. } => Some(MailKind::Invitation),
-            UserEvent::EmailChanged { .. } => Some(MailKind::EmailChanged),
+            // Otherwise anyone could make this service write to others: by a sign-up with their address, and a change.
+            UserEvent::EmailChanged { .. } => self.before.is_known.then_some(MailKind::EmailChanged),
             // An invited user who sets the first password changes none.
             UserEvent::PasswordChanged { .. } if self.had_password() => Some(MailKind::PasswordChanged),
             _ => None,
@@ -129,26 +137,67 @@ impl Change {
     }
 
     fn had_password(&self) -> bool {
-        matches!(&self.before, User::Present(account) if account.password_hash.is_some())
+        matches!(&self.before.user, User::Present(account) if account.password_hash.is_some())
     }
 
     /// A token goes to the current address only; a notice to the one that the user had at the time: it may report
-    /// what an intruder did who has changed the address since.
-    fn recipient(&self, kind: MailKind) -> Option<&domain::EmailAddress> {
+    /// what an intruder did who has changed the address since. With it, whether it is known to be the user's.
+    fn recipient(&self, kind: MailKind) -> (Option<&EmailAddress>, bool) {
         match (&self.event, kind.purpose()) {
-            (UserEvent::EmailChanged { previous, .. }, _) => previous.known(),
-            (_, Some(_)) => self.now.email.known(),
-            (_, None) => self.then.email.known(),
+            (UserEvent::EmailChanged { previous, .. }, _) => (previous.known(), self.before.is_known),
+            (_, Some(_)) => self.now.address(),
+            (_, None) => self.then.address(),
         }
     }
 
     fn is_token_valid(&self, kind: MailKind) -> bool {
-        let (version, now) = (self.version, &self.now);
+        let (version, now) = (self.version, &self.now.account);
         match kind {
             MailKind::VerifyEmail => now.accepts_verification_token(version),
             MailKind::ResetPassword => now.accepts_reset_token(version),
             MailKind::Invitation => now.accepts_reset_token(version) && now.password_hash.is_none(),
             MailKind::EmailChanged | MailKind::PasswordChanged => false,
         }
+    }
+}
+
+impl UserAddress {
+    /// An address is known if its user has received mail there, or if it was not the user who gave it: that of an
+    /// import, of an administrator or of an operator.
+    fn after(self, event: &UserEvent, envelope: &Envelope) -> Self {
+        let is_known = match event {
+            UserEvent::UserRegistered { .. } | UserEvent::EmailChanged { .. } => {
+                envelope.actor != envelope.stream.as_str()
+            }
+            UserEvent::UserImported { .. } | UserEvent::EmailVerified => true,
+            UserEvent::UserDeactivated { .. }
+            | UserEvent::UserReactivated { .. }
+            | UserEvent::RoleGranted { .. }
+            | UserEvent::RoleRevoked { .. }
+            | UserEvent::UserLocked
+            | UserEvent::UserUnlocked
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::UsernameChanged { .. }
+            | UserEvent::PasswordChanged { .. }
+            | UserEvent::TokensRevoked
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::EmailVerificationRequested
+            | UserEvent::PasswordResetRequested
+            | UserEvent::UserErased { .. } => self.is_known,
+        };
+        Self { user: user::evolve(self.user, event), is_known }
+    }
+
+    fn present(self) -> Option<AccountAddress> {
+        match self.user {
+            User::Present(account) => Some(AccountAddress { account, is_known: self.is_known }),
+            User::Absent | User::Erased => None,
+        }
+    }
+}
+
+impl AccountAddress {
+    fn address(&self) -> (Option<&EmailAddress>, bool) {
+        (self.account.email.known(), self.is_known)
     }
 }

@@ -1,5 +1,6 @@
 //! The mails that are sent, and what each says.
 
+use domain::{EmailAddress, Username};
 use jiff::Timestamp;
 
 use crate::crypto::MailPurpose;
@@ -56,8 +57,9 @@ impl MailKind {
 pub(super) struct Mail {
     pub(super) kind: MailKind,
     /// The address of the recipient.
-    pub(super) to: String,
-    pub(super) username: String,
+    pub(super) to: EmailAddress,
+    /// `None` if the address may be that of another person: a username is text that its user has chosen.
+    pub(super) username: Option<Username>,
     /// The time of the event.
     pub(super) at: Timestamp,
     pub(super) link: Option<Link>,

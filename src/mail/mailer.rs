@@ -5,6 +5,7 @@
 //! that were being handed over.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,10 @@ const COALESCE_DELAY: Duration = Duration::from_millis(250);
 /// How often the log is searched for a first mail.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(500);
 /// Events read at once by that search.
-const SEARCH_PAGE_SIZE: usize = 500;
+pub(super) const SEARCH_PAGE_SIZE: usize = if cfg!(test) { 20 } else { 500 };
+/// How often that search records how far it has read, and how long ago it was there: a node that leads has recorded a
+/// position that old itself, and is not disturbed.
+const SEARCH_RECORD_INTERVAL: Duration = Duration::from_mins(2);
 /// The pause after an error of this node or its database.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for a notification, in case one was lost.
@@ -63,25 +67,33 @@ impl LeaderJob for Mailer {
 
     /// Records where mails begin, at the first start of all; then waits until there may be one.
     async fn wait_until_needed(&self) {
-        let record = loop {
-            match ProgressRecord::open(&self.deliveries, self.log()).await {
-                Ok(record) => break record,
-                Err(error) => {
-                    tracing::debug!(%error, "reading the record of mails failed; retrying");
-                    sleep(RENEW_INTERVAL).await;
-                }
-            }
-        };
-        let mut after = record.state.cursor;
+        let mut record = self.open_record().await;
+        let (mut after, mut passed, mut passed_at) =
+            (record.state.cursor, record.state.cursor, Instant::now());
+        let mut is_reported = false;
         while record.state.pending.is_empty() {
             let head = self.log().progress().head.get();
-            match self.events(after, head, SEARCH_PAGE_SIZE).await {
+            let is_at_end = match self.events(after, head, SEARCH_PAGE_SIZE).await {
                 Ok(found) if found.iter().any(may_have_mail) => return,
-                Ok(found) if found.len() < SEARCH_PAGE_SIZE => after = after.max(head),
-                Ok(found) => after = found.last().map_or(head, |event| event.position.get()),
-                Err(error) => tracing::debug!(%error, "scanning the log for mails failed; retrying"),
+                Ok(found) => {
+                    let last = found.last().filter(|_| found.len() == SEARCH_PAGE_SIZE);
+                    after = last.map_or(after.max(head), |event| event.position.get());
+                    is_reported = false;
+                    last.is_none()
+                }
+                Err(error) => {
+                    report_once(&mut is_reported, &error, "searching the log for mails failed; retrying");
+                    true
+                }
+            };
+            if passed_at.elapsed() >= SEARCH_RECORD_INTERVAL {
+                record = self.record_search(passed).await;
+                after = after.max(record.state.cursor);
+                (passed, passed_at) = (after, Instant::now());
             }
-            sleep(SEARCH_INTERVAL).await;
+            if is_at_end {
+                sleep(SEARCH_INTERVAL).await;
+            }
         }
     }
 
@@ -110,6 +122,33 @@ impl Mailer {
 
     fn now(&self) -> Timestamp {
         self.sender.composer.env.now()
+    }
+
+    /// Reads the record, again until it succeeds.
+    async fn open_record(&self) -> ProgressRecord {
+        let mut is_reported = false;
+        loop {
+            match ProgressRecord::open(&self.deliveries, self.log()).await {
+                Ok(record) => return record,
+                Err(error) => {
+                    report_once(&mut is_reported, &error, "reading the record of mails failed; retrying");
+                    sleep(RENEW_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// Records that there is no mail up to a position, so that a restart does not search there again. Returns the
+    /// record as it is then.
+    async fn record_search(&self, passed: u64) -> ProgressRecord {
+        let mut record = self.open_record().await;
+        if record.state.pending.is_empty() && record.state.cursor < passed {
+            record.state.cursor = passed;
+            if let Err(error) = record.write().await {
+                tracing::debug!(%error, "recording the search for mails failed; retrying later");
+            }
+        }
+        record
     }
 
     /// Sends until stopped.
@@ -214,6 +253,10 @@ impl Mailer {
                 tracing::warn!(position, attempts, error, "mail given up");
                 Some(MailOutcome::GivenUp)
             }
+            Outcome::Limited => {
+                tracing::warn!(position, "mail given up: its address has received too many mails");
+                Some(MailOutcome::Limited)
+            }
             Outcome::Failed { error, deadline } => {
                 let next = after(self.now(), self.delay(attempts));
                 let deadline = deadline.unwrap_or_else(|| after(mail.at, NOTICE_LIFETIME));
@@ -261,6 +304,15 @@ impl Mailer {
             record.write().await
         };
         timeout(until.saturating_duration_since(Instant::now()), ended).await.unwrap_or(Ok(()))
+    }
+}
+
+/// Warns of the first of several failures in a row.
+fn report_once(is_reported: &mut bool, error: &dyn Error, failure: &'static str) {
+    if std::mem::replace(is_reported, true) {
+        tracing::debug!(%error, "{failure}");
+    } else {
+        tracing::warn!(%error, "{failure}");
     }
 }
 

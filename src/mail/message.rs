@@ -51,7 +51,8 @@ pub(super) fn build(
     rendered: Rendered,
     now: Timestamp,
 ) -> Result<Message, MessageError> {
-    let to: Address = mail.to.parse().map_err(|_| MessageError::Address)?;
+    // Many relays accept no other characters in the domain (RFC 6531).
+    let to: Address = mail.to.with_ascii_domain().parse().map_err(|_| MessageError::Address)?;
     let Rendered { subject, text, html } = rendered;
     let message = Message::builder()
         .from(from.clone())

@@ -23,13 +23,15 @@ pub(super) enum MailOutcome {
     Expired,
     /// Voided by a later event, or its recipient was erased.
     Void,
+    /// Given up because its address had received too many.
+    Limited,
     /// There is no transport.
     Discarded,
 }
 
 impl MailOutcome {
-    const ALL: [Self; 6] =
-        [Self::Sent, Self::Failed, Self::GivenUp, Self::Expired, Self::Void, Self::Discarded];
+    const ALL: [Self; 7] =
+        [Self::Sent, Self::Failed, Self::GivenUp, Self::Expired, Self::Void, Self::Limited, Self::Discarded];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +40,7 @@ impl MailOutcome {
             Self::GivenUp => "given_up",
             Self::Expired => "expired",
             Self::Void => "void",
+            Self::Limited => "limited",
             Self::Discarded => "discarded",
         }
     }

@@ -132,18 +132,22 @@ impl ProgressRecord {
         log: &EventStore,
     ) -> Result<Self, WriteError> {
         let (deliveries, stream) = (Arc::clone(deliveries), StreamId::from_trusted(RECORD)?);
-        let recorded = match deliveries.progress(&stream).await {
-            Err(error @ StoreError::Corrupt(Corruption::CursorTampered { .. })) => {
-                tracing::error!(%error, "the record of mails was not written by this service, and is replaced");
+        let read = deliveries.progress(&stream).await;
+        let read = read.and_then(|recorded| {
+            recorded.map(|recorded| Ok((parse(&recorded.state)?, recorded))).transpose()
+        });
+        let read = match read {
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(%error, "the record of mails cannot be used, and is replaced");
                 deliveries.forget(&stream).await?;
                 None
             }
             read => read?,
         };
         let (epoch, head) = (log.identity().epoch, log.head().await?.position);
-        let state = match &recorded {
-            Some(recorded) => parse(&recorded.state)?,
-            None => MailProgress::starting_at(epoch, head),
+        let (state, recorded) = match read {
+            Some((state, recorded)) => (state, Some(recorded)),
+            None => (MailProgress::starting_at(epoch, head), None),
         };
         let written_at = Instant::now();
         let mut record = Self { deliveries, stream, recorded, is_uncertain: false, written_at, state };

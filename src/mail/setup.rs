@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use domain::EmailAddress;
 use lettre::message::Mailbox;
 use store::{DeliveryStore, Env, EventStore};
 
-use super::attempt::MailSender;
+use super::attempt::{MailSender, recipient_limit};
 use super::composer::Composer;
 use super::mailer::Mailer;
 use super::metrics::MailMetrics;
@@ -33,6 +34,7 @@ impl MailService {
     /// [`MailSetupError`] if one of them cannot be used.
     pub fn new(settings: &MailSettings, service: &str) -> Result<Self, MailSetupError> {
         let MailSettings { transport, from, public_url, templates, language } = settings;
+        let from = with_ascii_domain(from);
         let transport: Arc<dyn MailTransport> = match transport {
             MailTransportSetting::Smtp(relay) => Arc::new(SmtpTransport::new(relay, from.email.domain())?),
             MailTransportSetting::Outbox(folder) => Arc::new(Outbox::new(folder.clone())),
@@ -41,7 +43,7 @@ impl MailService {
         Ok(Self {
             templates: Arc::new(Templates::load(templates.as_deref(), *language, service)?),
             transport,
-            from: from.clone(),
+            from,
             public_url: public_url.clone(),
             metrics: MailMetrics::default(),
         })
@@ -55,6 +57,7 @@ impl MailService {
         env: Env,
     ) -> Mailer {
         let sender = MailSender {
+            recipients: recipient_limit(&env),
             composer: Composer { store, tokens, env, public_url: self.public_url.clone() },
             templates: Arc::clone(&self.templates),
             transport: Arc::clone(&self.transport),
@@ -71,4 +74,11 @@ impl MailService {
     pub(crate) fn transport(&self) -> &'static str {
         self.transport.kind()
     }
+}
+
+/// The sender as recipients are written: many relays accept no other characters in the domain.
+fn with_ascii_domain(sender: &Mailbox) -> Mailbox {
+    let address = EmailAddress::from_stored(sender.email.as_ref()).with_ascii_domain();
+    let address = address.parse().unwrap_or_else(|_| sender.email.clone());
+    Mailbox::new(sender.name.clone(), address)
 }

@@ -143,6 +143,10 @@ fn unreachable(what: &str, error: &SmtpError) -> SendError {
     if let Some(code) = code(error) {
         return SendError::Unreachable(format!("{what} failed: the relay answers with code {code}"));
     }
+    if error.is_response() {
+        // The parser quotes the answer, which may contain the address.
+        return SendError::Unreachable(format!("{what} failed: the relay does not answer as in SMTP"));
+    }
     let (mut message, mut source) = (format!("{what} failed: {error}"), std::error::Error::source(error));
     while let Some(error) = source {
         let text = error.to_string();
@@ -177,7 +181,43 @@ fn tls_parameters(host: &str, ca: Option<&Path>) -> Result<TlsParameters, MailSe
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A relay that answers as in SMTP until a recipient is named.
+    async fn malformed_relay() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut connection = BufReader::new(listener.accept().await.unwrap().0);
+            connection.write_all(b"220 relay\r\n").await.unwrap();
+            let mut line = String::new();
+            while connection.read_line(&mut line).await.unwrap() > 0 {
+                let answer =
+                    if line.starts_with("RCPT") { "no such user: ada@example.com" } else { "250 ok" };
+                connection.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+                line.clear();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn malformed_answer_of_the_relay_is_not_quoted() {
+        let (host, port) = ("127.0.0.1".to_owned(), malformed_relay().await);
+        let settings = SmtpSettings { host, port, ..SmtpSettings::default() };
+        let transport = SmtpTransport::new(&settings, "example.org").unwrap();
+        let message = lettre::Message::builder()
+            .from("no-reply@example.org".parse().unwrap())
+            .to("ada@example.com".parse().unwrap())
+            .body("Hello".to_owned())
+            .unwrap();
+        let refused = transport.send(&Outgoing { name: "1".to_owned(), message }).await.unwrap_err();
+        assert!(!refused.to_string().contains("ada"), "{refused}");
+        assert!(refused.to_string().contains("does not answer as in SMTP"), "{refused}");
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use domain::{EmailAddress, Username};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
@@ -108,7 +109,8 @@ impl Templates {
             added.map_err(|error| templates.invalid(name, &error))?;
         }
         for kind in MailKind::ALL {
-            templates.render(&sample(kind))?;
+            templates.render(&sample(kind, Some("user")))?;
+            templates.render(&sample(kind, None))?;
         }
         Ok(templates)
     }
@@ -127,7 +129,8 @@ impl Templates {
     fn values(&self, mail: &Mail) -> Value {
         let values = context! {
             service => visible(&self.service),
-            username => visible(&mail.username),
+            // Empty, not undefined, so that templates of operators that have no condition render too.
+            username => visible(mail.username.as_ref().map_or("", Username::as_str)),
             email => mail.to.as_str(),
             time => self.language.time(mail.at),
         };
@@ -209,13 +212,13 @@ fn unreadable(path: &Path, error: &std::io::Error) -> TemplateError {
     TemplateError::Unreadable { path: path.to_owned(), reason: error.to_string() }
 }
 
-/// A mail with which a template is checked.
-fn sample(kind: MailKind) -> Mail {
+/// A mail with which a template is checked, with or without the username.
+fn sample(kind: MailKind, username: Option<&str>) -> Mail {
     let url = "https://example.org/#token=sample".to_owned();
     Mail {
         kind,
-        to: "user@example.org".to_owned(),
-        username: "user".to_owned(),
+        to: EmailAddress::from_stored("user@example.org"),
+        username: username.map(Username::from_stored),
         at: Timestamp::UNIX_EPOCH,
         link: kind.purpose().map(|_| Link { url, expires_at: Timestamp::UNIX_EPOCH }),
     }

@@ -8,21 +8,24 @@ use domain::{EmailAddress, ErasureReason, PasswordHash, UserCommand, UserId, Use
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::Algorithm;
 use store::memory::Memory;
-use store::{Clock, DeliveryStore, Entropy, Env, EventStore, MasterKey};
+use store::{
+    Attempt, Clock, DeliveryProgress, DeliveryRecord, DeliveryStore, Entropy, Env, EventStore, MasterKey,
+    StoreError, StreamId,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::MailSender;
+use super::attempt::{MailSender, recipient_limit};
 use super::composer::Composer;
 use super::content::{Link, Mail, MailKind};
-use super::mailer::Mailer;
+use super::mailer::{Mailer, SEARCH_PAGE_SIZE};
 use super::message;
 use super::metrics::{MailMetrics, MailOutcome};
 use super::progress::{MAX_PENDING, ProgressRecord};
 use super::templates::{Origin, TemplateError, Templates};
 use super::transport::{Handover, MailTransport, Outgoing, SendError};
-use crate::command::{CommandContext, UserCommands};
+use crate::command::{CommandContext, UserCommands, UserToImport, UsernameNumbers};
 use crate::config::{MailLanguage, Secret, TokenSettings};
 use crate::crypto::{MailPurpose, MailToken, Tokens};
 use crate::leader_job::LeaderJob;
@@ -108,6 +111,17 @@ impl World {
 
     /// A node that sends from now on.
     async fn node(&self) -> AbortOnDropHandle<()> {
+        // The record of the first start.
+        drop(self.open_record().await);
+        let mailer = self.mailer();
+        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(&CancellationToken::new()).await }))
+    }
+
+    async fn open_record(&self) -> ProgressRecord {
+        ProgressRecord::open(&self.deliveries, &self.store).await.unwrap()
+    }
+
+    fn mailer(&self) -> Mailer {
         let composer = Composer {
             store: self.store.clone(),
             tokens: Arc::clone(&self.tokens),
@@ -119,12 +133,10 @@ impl World {
             templates: Arc::new(templates(MailLanguage::English)),
             transport: self.relay.clone(),
             from: "no-reply@example.org".parse().unwrap(),
+            recipients: recipient_limit(&self.env),
         };
         let (deliveries, metrics) = (Arc::clone(&self.deliveries), self.metrics.clone());
-        // The record of the first start.
-        drop(ProgressRecord::open(&deliveries, &self.store).await.unwrap());
-        let mailer = Mailer { sender: Arc::new(sender), deliveries, metrics };
-        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(&CancellationToken::new()).await }))
+        Mailer { sender: Arc::new(sender), deliveries, metrics }
     }
 
     async fn invite(&self, name: &str) -> UserId {
@@ -137,8 +149,21 @@ impl World {
         self.users.create(&context, registration, &std::collections::BTreeSet::new()).await.unwrap().id
     }
 
+    async fn sign_up(&self, email: &str, username: &str) -> UserId {
+        let registration = UserCommand::Register {
+            email: EmailAddress::parse(email).unwrap(),
+            username: Username::parse(username).unwrap(),
+            password_hash: Some(hash("first")),
+        };
+        self.users.register("r", None, registration).await.unwrap().id
+    }
+
     async fn execute(&self, id: UserId, command: UserCommand) {
         self.users.execute(&CommandContext::new("operator:test", "r"), id, &command).await.unwrap();
+    }
+
+    async fn execute_as_user(&self, id: UserId, command: UserCommand) {
+        self.users.execute(&CommandContext::new(id.stream(), "r"), id, &command).await.unwrap();
     }
 
     fn attempts(&self, name: &str) -> Vec<Duration> {
@@ -336,6 +361,227 @@ async fn after_a_restore_mails_begin_at_the_head() {
     assert_eq!(reopened.state.cursor, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn unusable_record_is_replaced_and_mails_begin_at_the_head() {
+    let world = World::new().await;
+    world.invite("ada").await;
+    let stream = StreamId::new("mailer").unwrap();
+    let state = serde_json::json!({"epoch": "one"});
+    let record = DeliveryProgress { revision: 1, attempts: 0, state };
+    world.deliveries.record(&stream, &record, &[]).await.unwrap();
+    let _node = world.node().await;
+    world.invite("bob").await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.accepted().len(), 1);
+}
+
+/// Deliveries of a database that is out of reach.
+struct Unreachable;
+
+fn unreachable() -> StoreError {
+    StoreError::Unavailable { what: "an injected failure".to_owned(), source: None }
+}
+
+#[async_trait]
+impl DeliveryStore for Unreachable {
+    async fn progress(&self, _: &StreamId) -> Result<Option<DeliveryProgress>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn record_all(&self, _: &[DeliveryRecord]) -> Result<Vec<bool>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn attempts(&self, _: &StreamId, _: Option<u64>, _: usize) -> Result<Vec<Attempt>, StoreError> {
+        Err(unreachable())
+    }
+
+    async fn forget(&self, _: &StreamId) -> Result<(), StoreError> {
+        Err(unreachable())
+    }
+}
+
+/// The lines of a log.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_before_the_first_mail_are_warned_of_once() {
+    let world = World { deliveries: Arc::new(Unreachable), ..World::new().await };
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let logged = tracing::subscriber::set_default(subscriber);
+    let search = tokio::time::timeout(Duration::from_mins(1), world.mailer().wait_until_needed()).await;
+    drop(logged);
+    assert!(search.is_err());
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("reading the record of mails failed; retrying").count(), 1, "{text}");
+    assert!(text.contains("WARN"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn search_for_a_first_mail_pauses_only_at_the_end_of_the_log() {
+    let world = World::new().await;
+    drop(world.open_record().await);
+    for number in 0..4 * SEARCH_PAGE_SIZE {
+        world.sign_up(&format!("u{number}@example.com"), &format!("user {number}")).await;
+    }
+    world.invite("ada").await;
+    let began = Instant::now();
+    world.mailer().wait_until_needed().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn search_records_how_far_it_has_read_unless_another_node_does() {
+    let world = World::new().await;
+    drop(world.open_record().await);
+    world.sign_up("eve@example.com", "eve").await;
+    let mailer = world.mailer();
+    let search = AbortOnDropHandle::new(tokio::spawn(async move { mailer.wait_until_needed().await }));
+    sleep(Duration::from_mins(5)).await;
+    let mut record = world.open_record().await;
+    assert_eq!(record.state.cursor, 1);
+    // A node that records its own cursor is not disturbed: a second writer would be a conflict.
+    for (cursor, name) in [(2, "bob"), (3, "dora")] {
+        world.sign_up(&format!("{name}@example.com"), name).await;
+        record.state.cursor = cursor;
+        record.write().await.unwrap();
+        sleep(Duration::from_mins(5)).await;
+    }
+    assert_eq!(world.open_record().await.state, record.state);
+    let id = world.sign_up("cy@example.com", "cy").await;
+    assert!(!search.is_finished());
+    world.execute(id, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(search.is_finished());
+}
+
+/// The mails to an address, without the soft line breaks of quoted-printable.
+fn mails_to(world: &World, address: &str) -> Vec<String> {
+    let mails = world.accepted().into_iter().map(|mail| mail.replace("=\r\n", ""));
+    mails.filter(|mail| mail.contains(&format!("To: {address}\r\n"))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_that_may_be_that_of_another_person_gets_no_text_of_the_user() {
+    let world = World::new().await;
+    let _node = world.node().await;
+    let own = "claim it: https://evil.example/x";
+    let id = world.sign_up("victim@example.com", own).await;
+    let change = |name: &str| UserCommand::ChangeIdentity {
+        email: Some(EmailAddress::parse(&format!("{name}@example.com")).unwrap()),
+        username: None,
+        confirmed: None,
+    };
+    world.execute_as_user(id, UserCommand::RequestEmailVerification).await;
+    world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+    world
+        .execute_as_user(id, UserCommand::ChangePassword { confirmed: None, password_hash: hash("b") })
+        .await;
+    sleep(Duration::from_secs(1)).await;
+    world.execute_as_user(id, change("second")).await;
+    world.execute_as_user(id, change("own")).await;
+    sleep(Duration::from_secs(1)).await;
+    let sent = world.accepted();
+    assert_eq!(
+        (sent.len(), mails_to(&world, "victim@example.com").len()),
+        (2, 2),
+        "no notices of the changes"
+    );
+    assert!(mails_to(&world, "victim@example.com").iter().all(|mail| !mail.contains("evil")), "{sent:?}");
+
+    // The user verifies the own address.
+    world.execute_as_user(id, UserCommand::RequestEmailVerification).await;
+    let token_version = world.users.state(id).await.unwrap().unwrap().version;
+    world.execute_as_user(id, UserCommand::VerifyEmail { token_version }).await;
+    world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(1)).await;
+    world.execute_as_user(id, change("last")).await;
+    sleep(Duration::from_secs(1)).await;
+    let with_name = |address| mails_to(&world, address).iter().filter(|mail| mail.contains("evil")).count();
+    assert_eq!((with_name("own@example.com"), with_name("last@example.com")), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_of_imports_and_invitations_are_known_until_their_users_change_them() {
+    let world = World::new().await;
+    let invited = world.invite("ivy").await;
+    let imported = UserId::parse("65a1b2c3d4e5f60718293a4b").unwrap();
+    let import = UserToImport {
+        id: Some(imported),
+        email: EmailAddress::parse("ada@example.com").unwrap(),
+        username: Username::parse("ada").unwrap(),
+        password_hash: None,
+        is_active: true,
+        created_at: domain::Moment::from_millisecond(7).unwrap(),
+        roles: std::collections::BTreeSet::new(),
+    };
+    let (context, numbers) = (CommandContext::new("operator:test", "r"), UsernameNumbers::default());
+    world.users.import(&context, &[import], &numbers).await.unwrap();
+    let _node = world.node().await;
+    for (id, name) in [(invited, "ivy"), (imported, "ada")] {
+        let first = format!("{name}@example.com");
+        for (address, is_known) in [(format!("{name}-2@example.com"), true), (first.clone(), false)] {
+            world.execute_as_user(id, UserCommand::RequestPasswordReset).await;
+            sleep(Duration::from_secs(1)).await;
+            let email = Some(EmailAddress::parse(&address).unwrap());
+            let change = UserCommand::ChangeIdentity { email, username: None, confirmed: None };
+            world.execute_as_user(id, change).await;
+            sleep(Duration::from_secs(1)).await;
+            let (to, count) = if is_known { (&first, 2) } else { (&format!("{name}-2@example.com"), 1) };
+            let mails = mails_to(&world, to);
+            let named = mails.iter().filter(|mail| mail.contains(&format!("Hello {name},"))).count();
+            assert_eq!((mails.len(), named), (count, if is_known { 2 } else { 0 }), "{to}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mails_to_one_address_are_limited() {
+    let world = World::new().await;
+    let (ada, bob) = (world.invite("ada").await, world.invite("bob").await);
+    let _node = world.node().await;
+    for _ in 0..12 {
+        world.execute(ada, UserCommand::RequestPasswordReset).await;
+    }
+    world.execute(bob, UserCommand::RequestPasswordReset).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(mails_to(&world, "ada@example.com").len(), 10);
+    assert_eq!(mails_to(&world, "bob@example.com").len(), 1);
+    assert_eq!((world.counted(MailOutcome::Limited), world.counted(MailOutcome::GivenUp)), (2, 0));
+    sleep(Duration::from_mins(6)).await;
+    for _ in 0..2 {
+        world.execute(ada, UserCommand::RequestPasswordReset).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(mails_to(&world, "ada@example.com").len(), 11);
+    assert_eq!(world.counted(MailOutcome::Limited), 3);
+}
+
+#[test]
+fn internationalised_domain_is_written_in_ascii() {
+    let mut mail = mail(MailKind::ResetPassword, "eve");
+    mail.to = EmailAddress::parse("Ada@BÜCHER.example").unwrap();
+    let rendered = templates(MailLanguage::English).render(&mail).unwrap();
+    let from = "no-reply@example.org".parse().unwrap();
+    let message = message::build("1-1-1", &from, &mail, rendered, mail.at).unwrap();
+    assert_eq!(message.envelope().to()[0].to_string(), "Ada@xn--bcher-kva.example");
+    let formatted = String::from_utf8(message.formatted()).unwrap();
+    assert!(formatted.contains("To: Ada@xn--bcher-kva.example\r\n"), "{formatted}");
+}
+
 const HOSTILE: &str = "Eve\r\nBcc: all@example.com\r\n\r\n<script>alert(\"1\")</script>&";
 
 fn mail(kind: MailKind, username: &str) -> Mail {
@@ -343,7 +589,9 @@ fn mail(kind: MailKind, username: &str) -> Mail {
     let url = "https://example.org/reset-password#token=abc".to_owned();
     let expires_at = at + SignedDuration::from_mins(30);
     let link = kind.purpose().map(|_| Link { url, expires_at });
-    Mail { kind, to: "eve@example.com".to_owned(), username: username.to_owned(), at, link }
+    let (to, username) =
+        (EmailAddress::from_stored("eve@example.com"), Some(Username::from_stored(username)));
+    Mail { kind, to, username, at, link }
 }
 
 #[test]
@@ -374,6 +622,17 @@ fn notice_in_german() {
 
     Wenn Sie das nicht waren, wenden Sie sich sofort an den Betreiber von Aegis: Eine andere Person kennt vielleicht Ihr Passwort.
     ");
+}
+
+#[test]
+fn mails_without_the_username_greet_without_it() {
+    for (language, greeting) in [(MailLanguage::English, "Hello,"), (MailLanguage::German, "Hallo,")] {
+        for kind in MailKind::ALL {
+            let rendered = templates(language).render(&Mail { username: None, ..mail(kind, "") }).unwrap();
+            assert!(rendered.text.starts_with(greeting), "{}", rendered.text);
+            assert!(rendered.html.contains(&format!("<p>{greeting}</p>")), "{}", rendered.html);
+        }
+    }
 }
 
 #[test]

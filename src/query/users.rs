@@ -8,8 +8,8 @@ use domain::{ClaimKind, EmailAddress, UserId, Username};
 use projections::users::lookup;
 use projections::{UserLookup, UserRow, Users};
 use store::{
-    Claim, Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError, StreamCache,
-    StreamId,
+    Claim, Corruption, EventStore, Position, ProjectionCheckpoint, ReadModelStore, Row, StoreError,
+    StreamCache, StreamId,
 };
 
 use super::{QueryError, ReadModel, RowsQuery};
@@ -102,6 +102,11 @@ impl UserQueries {
         page.rows.iter().map(parse_row).collect()
     }
 
+    /// Up to where the rows are known to include the log.
+    pub(crate) fn applied_position(&self) -> Position {
+        self.model.store.progress().applied_position(&self.model.live_table().name)
+    }
+
     /// Waits until the rows include everything that is committed now.
     pub(crate) async fn wait_for_head(&self) -> Result<(), QueryError> {
         let head = self.model.store.head().await?.position;
@@ -111,7 +116,7 @@ impl UserQueries {
     /// Waits until the rows include `position`, which the caller has seen in an earlier response
     /// (read-your-writes).
     pub(crate) async fn wait_for_position(&self, position: Position) -> Result<(), QueryError> {
-        if self.model.store.progress().applied_position(&self.model.live_table().name) >= position {
+        if self.applied_position() >= position {
             return Ok(());
         }
         let head = self.model.store.head().await?.position;

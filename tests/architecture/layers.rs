@@ -20,7 +20,7 @@ const FOLDERS: [(&str, &[&str]); 16] = [
     ("import", &["app", "command", "crypto"]),
     ("leader_job", &[]),
     ("webhooks", &["cloud_event", "command", "config", "leader_job", "limits", "query"]),
-    ("mail", &["config", "crypto", "leader_job", "webhooks"]),
+    ("mail", &["config", "crypto", "leader_job", "limits", "webhooks"]),
     ("app", &["command", "config", "crypto", "leader_job", "limits", "logins", "mail", "query", "webhooks"]),
     (
         "http",

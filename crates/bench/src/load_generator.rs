@@ -40,7 +40,8 @@ pub(crate) async fn requests_per_second(
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(BenchError::io("starting the load generator"));
         // The receiver is gone if the benchmark was interrupted.
-        let _sent = done.send(runtime.and_then(|runtime| runtime.block_on(generate(address, requests, slice))));
+        let _sent =
+            done.send(runtime.and_then(|runtime| runtime.block_on(generate(address, requests, slice))));
     });
     drop(generator.map_err(BenchError::io("starting the load generator"))?);
     result.await.map_err(BenchError::invalid)?
@@ -51,7 +52,11 @@ async fn generate(address: SocketAddr, requests: Requests, slice: TimeSlice) -> 
     let (begun, busy_before) = (Instant::now(), thread_time());
     for _ in 0..CONNECTIONS {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
-        connections.spawn(send_in_turn(address, move || requests(next.fetch_add(1, Ordering::Relaxed)), slice.clone()));
+        connections.spawn(send_in_turn(
+            address,
+            move || requests(next.fetch_add(1, Ordering::Relaxed)),
+            slice.clone(),
+        ));
     }
     let mut answered = 0;
     while let Some(done) = connections.join_next().await {
@@ -60,7 +65,10 @@ async fn generate(address: SocketAddr, requests: Requests, slice: TimeSlice) -> 
     let took = begun.elapsed();
     let busy = (thread_time() - busy_before).as_secs_f64() / took.as_secs_f64();
     if busy > MAX_BUSY {
-        return Err(BenchError::invalid(format!("the load generator was busy for {:.0} % of the time", busy * 100.0)));
+        return Err(BenchError::invalid(format!(
+            "the load generator was busy for {:.0} % of the time",
+            busy * 100.0
+        )));
     }
     Ok(per_second(answered, took))
 }
@@ -107,7 +115,10 @@ fn is_complete(answer: &[u8]) -> Result<bool, BenchError> {
 /// How long this thread has run.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

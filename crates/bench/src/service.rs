@@ -63,8 +63,10 @@ impl Service {
 
 /// The settings of a service on that database, without limits for clients.
 fn sources(database: &DatabaseSettings) -> ConfigSources {
-    let mut environment: BTreeMap<_, _> =
-        BTreeMap::from([("AEGIS_RATE_LIMITS".to_owned(), "off".into()), ("AEGIS_LOG".to_owned(), "off".into())]);
+    let mut environment: BTreeMap<_, _> = BTreeMap::from([
+        ("AEGIS_RATE_LIMITS".to_owned(), "off".into()),
+        ("AEGIS_LOG".to_owned(), "off".into()),
+    ]);
     match database {
         DatabaseSettings::Embedded { data_dir } => {
             environment.insert("AEGIS_DATA_DIR".to_owned(), data_dir.clone().into_os_string());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::Error;
 use mongodb::{Client, Collection, Cursor, Database};
 use serde_json::{Map, Value, json};
@@ -29,6 +29,15 @@ const WHAT: &str = "reading the users to import";
 pub struct LegacyUsers {
     cursor: Cursor<RawDocumentBuf>,
     count: u64,
+}
+
+/// A user, as MongoDB's relaxed Extended JSON.
+#[derive(Clone, Debug)]
+pub struct LegacyDocument {
+    /// The `_id`, if it can be read.
+    pub id: Option<Value>,
+    /// `None` if the document cannot be decoded, as with text that is not UTF-8.
+    pub fields: Option<Map<String, Value>>,
 }
 
 impl LegacyUsers {
@@ -60,18 +69,28 @@ impl LegacyUsers {
         self.count
     }
 
-    /// The next users, at most `limit`, as MongoDB's relaxed Extended JSON; none at the end.
+    /// The next users, at most `limit`; none at the end.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    pub async fn next_documents(&mut self, limit: usize) -> Result<Vec<Map<String, Value>>, StoreError> {
+    pub async fn next_documents(&mut self, limit: usize) -> Result<Vec<LegacyDocument>, StoreError> {
         let mut documents = Vec::new();
         while documents.len() < limit && self.cursor.advance().await.map_err(failed)? {
-            let document =
-                Document::try_from(self.cursor.current()).map_err(|error| failed(Error::from(error)))?;
-            documents.push(document.into_iter().map(|(name, value)| (name, to_json(value))).collect());
+            documents.push(LegacyDocument::decode(self.cursor.current()));
         }
         Ok(documents)
+    }
+}
+
+impl LegacyDocument {
+    fn decode(raw: &RawDocument) -> Self {
+        if let Ok(document) = Document::try_from(raw) {
+            let fields: Map<_, _> =
+                document.into_iter().map(|(name, value)| (name, to_json(value))).collect();
+            return Self { id: fields.get("_id").cloned(), fields: Some(fields) };
+        }
+        let id = raw.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok());
+        Self { id: id.map(to_json), fields: None }
     }
 }
 
@@ -115,5 +134,28 @@ fn to_json(value: Bson) -> Value {
         Bson::Array(values) => values.into_iter().map(to_json).collect(),
         // Nothing that a user's field may be: it is refused by its type.
         _ => json!({ "$unsupported": true }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::oid::ObjectId;
+
+    use super::*;
+
+    #[test]
+    fn undecodable_document_keeps_its_id() {
+        let id = ObjectId::parse_str("65a1b2c3d4e5f60718293a4b").unwrap();
+        let document = RawDocumentBuf::try_from(&doc! { "_id": id, "username": "ada" }).unwrap();
+        let decoded = LegacyDocument::decode(&document);
+        assert_eq!(
+            (&decoded.fields.unwrap()["username"], &decoded.id),
+            (&json!("ada"), &Some(json!({ "$oid": id.to_hex() })))
+        );
+        let mut bytes = document.into_bytes();
+        let name = bytes.windows(3).position(|bytes| bytes == b"ada").unwrap();
+        bytes[name] = 0xFF;
+        let decoded = LegacyDocument::decode(&RawDocumentBuf::from_bytes(bytes).unwrap());
+        assert_eq!((decoded.fields, decoded.id), (None, Some(json!({ "$oid": id.to_hex() }))));
     }
 }

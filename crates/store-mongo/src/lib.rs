@@ -52,5 +52,5 @@ mod transaction;
 mod versions;
 mod watch;
 
-pub use legacy_users::LegacyUsers;
+pub use legacy_users::{LegacyDocument, LegacyUsers};
 pub use mongo_store::MongoStore;

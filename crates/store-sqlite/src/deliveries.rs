@@ -12,7 +12,7 @@ use store::{Corruption, StoreError, StreamId};
 use crate::columns::{row_limit, signed, unsigned};
 use crate::error::SqliteError;
 use crate::key_store::{vault_entry, vault_statement};
-use crate::leases::RelaxedDurability;
+use crate::relaxed_durability::RelaxedDurability;
 use crate::sqlite_store::SqliteStore;
 use crate::transaction::begin;
 

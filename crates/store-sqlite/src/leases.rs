@@ -10,6 +10,7 @@ use store::lease::{LEASE_SLACK, Lease, LeaseStore};
 use store::{Corruption, StoreError};
 
 use crate::error::{SqliteError, none_if_table_missing};
+use crate::relaxed_durability::RelaxedDurability;
 use crate::sqlite_store::SqliteStore;
 
 /// SQL for the current time in milliseconds since the Unix epoch.
@@ -58,35 +59,6 @@ impl LeaseStore for SqliteStore {
 
     async fn list_leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.read(|connection| Ok(none_if_table_missing(read(connection, None))?.unwrap_or_default())).await
-    }
-}
-
-/// A connection whose commits are not synced to disk until it is dropped. Losing the newest lease in a power
-/// failure is harmless, and syncing several renewals per second would keep the disk busy.
-pub(crate) struct RelaxedDurability<'a>(&'a Connection);
-
-impl<'a> RelaxedDurability<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Result<Self, SqliteError> {
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        Ok(Self(connection))
-    }
-}
-
-impl std::ops::Deref for RelaxedDurability<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.0
-    }
-}
-
-impl Drop for RelaxedDurability<'_> {
-    fn drop(&mut self) {
-        // If this failed, the next append would be acknowledged before it is durable.
-        if let Err(error) = self.0.pragma_update(None, "synchronous", "FULL") {
-            tracing::error!(%error, "restoring durable commits failed; aborting before an append can be lost");
-            std::process::abort();
-        }
     }
 }
 

@@ -34,9 +34,11 @@ mod managed_connection;
 mod migrate;
 mod preconditions;
 mod projection_versions;
+mod relaxed_durability;
 mod rotation;
 mod rows;
 mod schema;
+mod session_renewals;
 mod sessions;
 mod sqlite_store;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::error::SqliteError;
 use crate::foreign_objects::reject_foreign_objects;
 use crate::job_queue::Priority;
 use crate::managed_connection::ManagedConnection;
-use crate::sessions::Renewals;
+use crate::session_renewals::Renewals;
 use crate::watch::{self, ProgressWatcher};
 use crate::worker_pool::WorkerPool;
 

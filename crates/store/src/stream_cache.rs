@@ -22,7 +22,7 @@ use crate::lock::lock;
 
 /// Events in one read.
 const PAGE: usize = 512;
-/// How many reads may follow each other; the cache begins anew if the log has grown by more.
+/// How many reads may follow each other; the cache is emptied if the log has grown by more.
 const MAX_PAGES: usize = 8;
 /// Of how many events the streams are remembered, for values that were read while they were committed.
 const RECENT: usize = 4096;
@@ -82,7 +82,8 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
     /// An empty cache of at most `capacity` values; the least recently used ones give way.
     #[must_use]
     pub fn new(store: EventStore, capacity: usize) -> Self {
-        let state = State { values: LruCache::new(capacity), last: None, recent: VecDeque::new(), marker: None };
+        let state =
+            State { values: LruCache::new(capacity), last: None, recent: VecDeque::new(), marker: None };
         let shared = Arc::new(Shared {
             store,
             state: Mutex::new(state),
@@ -110,7 +111,8 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
         let caller = self.shared.callers.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answered = self.shared.answered.subscribe();
         self.shared.wake.notify_one();
-        let is_current = answered.wait_for(|read| read.callers >= caller).await.is_ok_and(|read| read.is_current);
+        let is_current =
+            answered.wait_for(|read| read.callers >= caller).await.is_ok_and(|read| read.is_current);
         if is_current { lock(&self.shared.state).values.get(stream).cloned() } else { None }
     }
 
@@ -169,7 +171,7 @@ impl<V> Shared<V> {
     async fn consider_new_events(&self) -> Result<bool, StoreError> {
         let confirmation = self.store.confirm_head().await?;
         let last = lock(&self.state).last;
-        let Some(mut last) = last else { return self.begin_anew().await };
+        let Some(mut last) = last else { return self.restart().await };
         for _ in 0..MAX_PAGES {
             let query = EventQuery { after: last.position.previous(), limit: PAGE, ..EventQuery::default() };
             let mut events = self.store.read_sealed(&query).await?;
@@ -177,7 +179,7 @@ impl<V> Shared<V> {
             if last.leaf.is_some() {
                 let is_same = events.first().is_some_and(|first| LastEvent::from(first) == last);
                 if !is_same {
-                    return self.begin_anew().await;
+                    return self.restart().await;
                 }
                 events.remove(0);
             }
@@ -189,11 +191,11 @@ impl<V> Shared<V> {
                 return Ok(self.store.is_confirmed(confirmation));
             }
         }
-        self.begin_anew().await
+        self.restart().await
     }
 
     /// Empties the cache: values that are read from now on include all events up to the head.
-    async fn begin_anew(&self) -> Result<bool, StoreError> {
+    async fn restart(&self) -> Result<bool, StoreError> {
         let position = self.store.head().await?.position;
         let last = if position == Position::START {
             LastEvent { position, leaf: None }

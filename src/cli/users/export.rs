@@ -57,7 +57,7 @@ async fn all_users(arguments: &Arguments, session: &Session, out: &mut Output) -
     }
     session.catch_up().await?;
     if format == ExportFormat::Csv {
-        out.line(&csv_header(with_hashes)?)?;
+        out.text(&csv_header(with_hashes)?)?;
     }
     let mut after = None;
     loop {
@@ -68,7 +68,7 @@ async fn all_users(arguments: &Arguments, session: &Session, out: &mut Output) -
             let user = ExportedUser::new(row, with_hashes);
             match format {
                 ExportFormat::Jsonl => out.json(&user)?,
-                ExportFormat::Csv => out.line(&user.csv_line(with_hashes)?)?,
+                ExportFormat::Csv => out.text(&user.csv_row(with_hashes)?)?,
             }
         }
     }

@@ -18,8 +18,8 @@ use crate::cli::progress::{ProgressReporter, per_second};
 use crate::cli::session::Session;
 use crate::config::Secret;
 use crate::import::{
-    CsvFile, ImportListener, ImportMode, ImportSummary, JsonLines, Notice, RecordOrigin, RecordSource,
-    count_lines, import,
+    CsvFile, ImportListener, ImportMode, ImportSummary, JsonLines, LegacyCollection, Notice, RecordOrigin,
+    RecordSource, count_lines, import,
 };
 
 /// How often the position of the read models is read.
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Import nothing: report what would be refused or changed
     #[arg(long)]
     dry_run: bool,
-    /// Write what was refused or changed to a file, one JSON object per line; it contains e-mail addresses
+    /// Write what was refused or changed to a new file, one JSON object per line; it contains e-mail addresses
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Exit with code 1 if a record was refused
@@ -95,7 +95,7 @@ async fn open_database(url: String, database: &str) -> CliResult<(Box<dyn Record
     let users = LegacyUsers::open(url.expose(), database).await?;
     let users = users.ok_or_else(|| CliError::NoLegacyUsers(database.to_owned()))?;
     let count = users.count();
-    Ok((Box::new(users), count))
+    Ok((Box::new(LegacyCollection::new(users)), count))
 }
 
 fn open_file(path: &Path) -> CliResult<(Box<dyn RecordSource>, u64)> {
@@ -118,8 +118,12 @@ fn open_file(path: &Path) -> CliResult<(Box<dyn RecordSource>, u64)> {
 }
 
 fn create_report(path: &Path) -> CliResult<BufWriter<File>> {
-    let created = OpenOptions::new().write(true).create(true).truncate(true).mode(REPORT_MODE).open(path);
-    created.map(BufWriter::new).map_err(|error| CliError::ReportFile { path: path.to_owned(), error })
+    // A file that exists may be the source, the report of an earlier run, a link, or readable by others.
+    let created = OpenOptions::new().write(true).create_new(true).mode(REPORT_MODE).open(path);
+    created.map(BufWriter::new).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => CliError::ReportExists(path.to_owned()),
+        _ => CliError::ReportFile { path: path.to_owned(), error },
+    })
 }
 
 /// Prints notices and progress, and writes the report.
@@ -149,7 +153,7 @@ impl ImportListener for Listener {
         if let Some(report) = &mut self.report {
             let (line, id) = match origin {
                 RecordOrigin::Line(line) => (Some(*line), None),
-                RecordOrigin::Id(id) => (None, Some(id.as_str())),
+                RecordOrigin::Document { id, number: _ } => (None, Some(id.as_str())),
             };
             let (imported, code) = (!reason.is_refusal(), reason.code());
             let line =
@@ -162,8 +166,14 @@ impl ImportListener for Listener {
         Ok(())
     }
 
-    fn progress(&mut self, summary: &ImportSummary) {
+    /// Also writes the report to the disk: what a repeated import finds is not reported again.
+    fn progress(&mut self, summary: &ImportSummary) -> io::Result<()> {
         self.progress.update(summary.records(), self.total.max(summary.records()));
+        if let Some(report) = self.report.as_mut().filter(|report| !report.buffer().is_empty()) {
+            report.flush()?;
+            report.get_ref().sync_data()?;
+        }
+        Ok(())
     }
 }
 

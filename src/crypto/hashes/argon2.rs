@@ -1,6 +1,7 @@
 //! Argon2 (RFC 9106) in reused memory: a hashing thread retains the blocks for one hash at current costs,
 //! which avoids page faults worth a third of a hash. The blocks are wiped after every use.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use argon2::password_hash::phc;
@@ -32,6 +33,17 @@ pub struct HashParameters {
 impl HashParameters {
     fn params(self, digest_bytes: usize) -> Result<Params, argon2::Error> {
         Params::new(self.memory_kib, self.iterations, self.parallelism, Some(digest_bytes))
+    }
+
+    fn check_limits(self) -> Result<(), UnsupportedHash> {
+        for (cost, found, limit) in [
+            ("Argon2 memory (KiB)", self.memory_kib, MAX_MEMORY_KIB),
+            ("Argon2 iterations", self.iterations, MAX_ITERATIONS),
+            ("Argon2 parallelism", self.parallelism, MAX_PARALLELISM),
+        ] {
+            UnsupportedHash::check_cost(cost, found.into(), limit.into())?;
+        }
+        Ok(())
     }
 }
 
@@ -123,15 +135,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed<Argon2Kind>, UnsupportedHash> {
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).map_err(|_| UnsupportedHash::UnknownForm)?;
     let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from);
     let version = version.map_err(|_| malformed("version"))?;
-    let limits = [
-        ("m", "Argon2 memory (KiB)", MAX_MEMORY_KIB),
-        ("t", "Argon2 iterations", MAX_ITERATIONS),
-        ("p", "Argon2 parallelism", MAX_PARALLELISM),
-    ];
-    for (name, cost, limit) in limits {
-        if let Some(found) = phc.params.get_decimal(name) {
-            UnsupportedHash::check_cost(cost, found.into(), limit.into())?;
-        }
+    // Of a repeated parameter, parsers disagree on which one counts.
+    let mut names = BTreeSet::new();
+    if !phc.params.iter().all(|(name, _)| names.insert(name)) {
+        return Err(malformed("costs"));
     }
     let params = Params::try_from(&phc).map_err(|_| malformed("costs"))?;
     let costs = HashParameters {
@@ -139,6 +146,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed<Argon2Kind>, UnsupportedHash> {
         iterations: params.t_cost(),
         parallelism: params.p_cost(),
     };
+    costs.check_limits()?;
     let salt = phc.salt.filter(|salt| salt.as_ref().len() >= MIN_SALT_LEN).ok_or(malformed("salt"))?;
     let digest = phc.hash.ok_or(malformed("digest"))?;
     let kind = Argon2Kind { algorithm, version, costs, digest_bytes: digest.len() };

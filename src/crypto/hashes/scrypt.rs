@@ -9,10 +9,12 @@ use zeroize::Zeroizing;
 use super::error::{PasswordHashError, UnsupportedHash};
 use super::form::{Parsed, number, parts};
 
-/// 1 GiB, as for Argon2.
-const MAX_MEMORY_KIB: u64 = 1024 * 1024;
+/// 1 GiB for the steps, as for Argon2: the largest setting in use, N = 2^20 with r = 8.
+const MAX_STEPS_KIB: u64 = 1024 * 1024;
+/// The steps and a few lanes.
+const MAX_MEMORY_KIB: u64 = MAX_STEPS_KIB + 64;
 /// The bound of `N * r * p`: four passes over the largest memory.
-const MAX_WORK: u64 = 4 * MAX_MEMORY_KIB * 1024 / BLOCK_BYTES;
+const MAX_WORK: u64 = 4 * MAX_STEPS_KIB * 1024 / BLOCK_BYTES;
 /// The unit of `r`.
 const BLOCK_BYTES: u64 = 128;
 
@@ -69,7 +71,8 @@ impl Costs {
 
     fn stored(self, salt: Vec<u8>, digest: Vec<u8>) -> Result<Parsed<ScryptKind>, UnsupportedHash> {
         let (digest, Self { n, r, p }) = (Zeroizing::new(digest), self);
-        let memory_kib = n.saturating_mul(r).saturating_mul(BLOCK_BYTES) / 1024;
+        // One block for each step and one for each lane.
+        let memory_kib = n.saturating_add(p).saturating_mul(r).saturating_mul(BLOCK_BYTES) / 1024;
         UnsupportedHash::check_cost("scrypt memory (KiB)", memory_kib, MAX_MEMORY_KIB)?;
         let work = n.saturating_mul(r).saturating_mul(p);
         UnsupportedHash::check_cost("scrypt work (N*r*p)", work, MAX_WORK)?;

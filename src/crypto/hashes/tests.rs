@@ -148,7 +148,10 @@ fn costs_above_a_limit_are_refused_with_the_limit() {
     parse(&bcrypt("16"));
 
     let scrypt = |costs: &str| format!("scrypt:{costs}$salt${}", "00".repeat(64));
-    assert_refused(&scrypt("2097152:8:1"), "scrypt memory (KiB) 2097152 is above the limit of 1048576");
+    assert_refused(&scrypt("2097152:8:1"), "scrypt memory (KiB) 2097153 is above the limit of 1048640");
+    // Memory that depends on the lanes, not on N.
+    assert_refused(&scrypt("2:1:16777216"), "scrypt memory (KiB) 2097152 is above the limit of 1048640");
+    assert_refused(&scrypt("2:8:2097152"), "scrypt memory (KiB) 2097154 is above the limit of 1048640");
     assert_refused(&scrypt("1048576:8:5"), "scrypt work (N*r*p) 41943040 is above the limit of 33554432");
     for huge in ["ln=64,r=8,p=1", "ln=20,r=18446744073709551616,p=1", "ln=99999999999999999999,r=8,p=1"] {
         let text =
@@ -164,6 +167,26 @@ fn costs_above_a_limit_are_refused_with_the_limit() {
         assert_refused(&pbkdf2(iterations), &reason);
     }
     parse(&pbkdf2("10000000"));
+}
+
+/// Which of two values counts differs between parsers, so that the one that is checked may not be the one that is used.
+#[test]
+fn repeated_argon2_costs_are_refused() {
+    let costs = |m: &str, t: &str, p: &str| {
+        format!(
+            "$argon2id$v=19${m},{t},{p}$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        )
+    };
+    parse(&costs("m=19456", "t=2", "p=1"));
+    for repeated in [
+        costs("m=19456,m=4294967295", "t=2", "p=1"),
+        costs("m=4294967295,m=19456", "t=2", "p=1"),
+        costs("m=19456", "t=2,t=4294967295", "p=1"),
+        costs("m=19456", "t=2", "p=1,p=2000"),
+        costs("m=19456", "t=2", "p=1,m=19456"),
+    ] {
+        assert_refused(&repeated, "the costs of the Argon2 hash is malformed");
+    }
 }
 
 #[test]

@@ -11,13 +11,16 @@ use testkit::service::{CommandOutput, SECRET_KEY};
 
 use super::{ADMIN_EMAIL, ADMIN_PASSWORD, token};
 use crate::support::{
-    Deployment, LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, Store, assert_no_gap, credentials, on_both_stores,
-    on_one_store, sign_token,
+    Deployment, LEGACY_PASSWORD, LEGACY_PASSWORD_HASH, Store, assert_no_gap, credentials, eventually,
+    on_both_stores, on_one_store, sign_token,
 };
 
 on_both_stores! {
     legacy_users_log_in_with_their_ids_and_old_tokens
     twins_and_unusable_records_are_reported
+    report_replaces_no_file
+    report_has_the_notices_of_finished_batches_when_the_import_is_killed
+    undecodable_document_is_refused_and_the_next_one_imported
     second_run_imports_only_what_is_new
     dry_run_reports_the_same_and_writes_nothing
     erased_user_is_not_imported_again
@@ -208,6 +211,10 @@ async fn twins_and_unusable_records_are_reported(store: Store) {
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("5 users imported") && output.stdout.contains("6 refused"), "{output:?}");
     assert!(output.stderr.contains("_id 65a1b2c3d4e5f60718293b01: refused: "), "{output:?}");
+    assert!(
+        output.stderr.contains("document 1: refused: ") && !output.stderr.contains("_id ada"),
+        "{output:?}"
+    );
     // Addresses are in the report only.
     assert!(!output.stderr.contains("@example.com"), "{output:?}");
     assert_eq!(
@@ -225,6 +232,14 @@ async fn twins_and_unusable_records_are_reported(store: Store) {
     token(service.client(), "third@example.com", LEGACY_PASSWORD).await;
 
     // The same again: what was refused is refused, what was imported is there. Refusals are no failure.
+    // The report of the first run is kept.
+    let before = std::fs::read(&path).unwrap();
+    let output = legacy.import(&deployment, &["--report", path.to_str().unwrap()]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("exists already; choose another name"), "{output:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    let report = ReportFile::new();
+    let path = report.path();
     let output = legacy.import(&deployment, &["--report", path.to_str().unwrap()]).await;
     assert_done(&output, "0 users imported");
     let refused: Vec<_> = expected.into_iter().filter(|(_, is_imported, _)| !is_imported).collect();
@@ -232,6 +247,50 @@ async fn twins_and_unusable_records_are_reported(store: Store) {
     let twin = report.line_of("65a1b2c3d4e5f60718293b01");
     assert!(twin["reason"].as_str().unwrap().contains(ADA), "{twin}");
     deployment.run_ok(&["events", "verify"]).await;
+}
+
+async fn report_replaces_no_file(store: Store) {
+    let deployment = Deployment::of(store);
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (source, link) = (path("users.jsonl"), path("link.jsonl"));
+    let user = json!({"email": "ada@example.com", "username": "ada", "password_hash": LEGACY_PASSWORD_HASH});
+    std::fs::write(&source, format!("{user}\nnonsense\n")).unwrap();
+    std::os::unix::fs::symlink(path("target.jsonl"), &link).unwrap();
+    let _service = deployment.serve().await;
+    for report in [&source, &link] {
+        let output = deployment.run(&["users", "import", &source, "--report", report]).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains("choose another name"), "{output:?}");
+    }
+    assert!(std::fs::read_to_string(&source).unwrap().contains("ada@example.com"));
+    assert!(!std::fs::exists(path("target.jsonl")).unwrap());
+    assert!(imported(&deployment).await.is_empty());
+}
+
+/// A command that is killed cannot write what it has not written yet.
+async fn report_has_the_notices_of_finished_batches_when_the_import_is_killed(store: Store) {
+    let deployment = Deployment::of(store);
+    let _service = deployment.serve().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (source, report) = (folder.path().join("users.jsonl"), ReportFile::new());
+    // A pipe that stays open: the command waits for further users until it is killed.
+    assert!(std::process::Command::new("mkfifo").arg(&source).status().unwrap().success());
+    let (users, path) = (source.to_str().unwrap(), report.path());
+    let command = deployment.start(&["users", "import", users, "--report", path.to_str().unwrap()]);
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&source).unwrap();
+    for number in 0..4_000 {
+        let username = if number < 4 { "twin".to_owned() } else { format!("user {number}") };
+        let email = format!("u{number}@example.com");
+        let user = json!({"email": email, "username": username, "password_hash": LEGACY_PASSWORD_HASH});
+        std::io::Write::write_all(&mut pipe, format!("{user}\n").as_bytes()).unwrap();
+    }
+    eventually("the report of the first batch", async || {
+        std::fs::read_to_string(report.path()).is_ok_and(|text| text.lines().count() == 3).then_some(())
+    })
+    .await;
+    command.kill();
+    assert!(report.lines().iter().all(|line| line["code"] == "renamed"));
 }
 
 async fn second_run_imports_only_what_is_new(store: Store) {
@@ -246,6 +305,26 @@ async fn second_run_imports_only_what_is_new(store: Store) {
     assert!(output.stdout.contains("1 had been imported already, 0 refused"), "{output:?}");
     assert_eq!(imported(&deployment).await.len(), 2);
     token(service.client(), "bob@example.com", LEGACY_PASSWORD).await;
+}
+
+async fn undecodable_document_is_refused_and_the_next_one_imported(store: Store) {
+    let legacy = LegacyDatabase::with(&[]).await;
+    let damaged =
+        mongodb::bson::RawDocumentBuf::try_from(&legacy_user(ADA, "ada@example.com", "ada")).unwrap();
+    let mut bytes = damaged.into_bytes();
+    let name = bytes.windows(4).position(|bytes| bytes == b"ada\0").unwrap();
+    bytes[name] = 0xFF;
+    let client = mongodb::Client::with_uri_str(legacy.0.url()).await.unwrap();
+    let users = client.database(legacy.0.name()).collection::<mongodb::bson::RawDocumentBuf>("users");
+    users.insert_one(mongodb::bson::RawDocumentBuf::from_bytes(bytes).unwrap()).await.unwrap();
+    legacy.insert(&[bob()]).await;
+    let deployment = Deployment::of(store);
+    let _service = deployment.serve().await;
+    let report = ReportFile::new();
+    let output = legacy.import(&deployment, &["--report", report.path().to_str().unwrap()]).await;
+    assert_done(&output, "1 users imported");
+    assert!(output.stderr.contains(&format!("_id {ADA}: refused: it is not valid BSON")), "{output:?}");
+    assert_reported(&report, &[(ADA, false, "malformed_record")]);
 }
 
 async fn dry_run_reports_the_same_and_writes_nothing(store: Store) {
@@ -334,6 +413,8 @@ async fn files_are_imported_with_and_without_ids(store: Store) {
              cy@example.com,cy,\"{LEGACY_PASSWORD_HASH}\"\n"
         ),
     );
+    let report = ReportFile::new();
+    let path = report.path();
     let output = deployment.run_ok(&["users", "import", &table, "--report", path.to_str().unwrap()]).await;
     assert!(output.stdout.contains("1 had been imported already, 1 refused"), "{output:?}");
     assert_eq!(report.lines()[0]["code"], "email_taken");

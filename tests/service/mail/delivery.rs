@@ -39,36 +39,53 @@ async fn changes_are_notified_and_an_invitation_carries_a_link(store: Store) {
     invite(&admin, "ivy").await;
     let mail = relay.mail_to("ivy@example.com").await;
     assert_eq!(subject(&mail), "Your account for Aegis");
-    let link = link(&mail);
-    assert!(link.starts_with("https://example.org/invitation#token="), "{link}");
+    let invitation = link(&mail);
+    assert!(invitation.starts_with("https://example.org/invitation#token="), "{invitation}");
     assert!(mail["html"].as_str().unwrap().contains("ivy"), "{mail}");
-    let token = link.split_once("#token=").unwrap().1;
+    let token = invitation.split_once("#token=").unwrap().1;
     assert!(!captured_logs().contains(token), "the token is logged");
     for (table, bytes) in dump(app.store()).await {
         assert!(!contains_text(&bytes, token), "the token is in {table}");
     }
 
     let eve = app.sign_up("eve").await;
+    eve.post("/auth/verify-email/request").send().await.expect(202);
+    let mail = relay.mail_to("eve@example.com").await;
+    let [text, html] = [&mail["text"], &mail["html"]].map(|part| part.as_str().unwrap());
+    assert!(
+        text.starts_with("Hello,") && html.contains("<p>Hello,</p>"),
+        "anyone may have chosen the name: {mail}"
+    );
+    let token = link(&mail).split_once("#token=").unwrap().1.to_owned();
+    app.post("/auth/verify-email").json(&json!({"token": token})).send().await.expect(204);
     let new = json!({"email": "eva@example.com", "current_password": PASSWORD});
     eve.request(Method::PATCH, "/users/me").json(&new).send().await.expect(200);
-    let notice = relay.mail_to("eve@example.com").await;
-    assert!(subject(&notice).contains("e-mail address"), "{notice}");
+    let notice = async || {
+        let mut mails = relay.received("eve@example.com").into_iter();
+        mails.find(|mail| subject(mail).contains("e-mail address of your account"))
+    };
+    let notice = eventually("the notice to the verified address", notice).await;
+    assert!(notice["text"].as_str().unwrap().starts_with("Hello eve,"), "{notice}");
     assert!(
         !notice["text"].as_str().unwrap().contains("eva@"),
         "the new address stays with its user: {notice}"
     );
+    let new = json!({"email": "evi@example.com", "current_password": PASSWORD});
+    eve.request(Method::PATCH, "/users/me").json(&new).send().await.expect(200);
     let new = json!({"current_password": PASSWORD, "new_password": "a much longer way to say it"});
     eve.post("/users/me/password").json(&new).send().await.expect(204);
-    let notice = relay.mail_to("eva@example.com").await;
+    let notice = relay.mail_to("evi@example.com").await;
     assert_eq!(subject(&notice), "Your password for Aegis was changed");
-    assert_eq!(relay.all_received().len(), 3, "neither sign-ups nor the new address have mails");
+    assert!(notice["text"].as_str().unwrap().starts_with("Hello,"), "{notice}");
+    assert!(relay.received("eva@example.com").is_empty(), "no notice to an address that was never verified");
+    assert_eq!(relay.all_received().len(), 4, "neither sign-ups nor the new address have mails");
     let body = app.readiness().await.expect(200).json();
     assert_eq!(body["mail"], "smtp");
     let counted = eventually("the last mail is done with", async || {
         let text = metrics(&app).await;
         (metric(&text, "aegis_mails_pending") == Some(0.0)).then_some(text)
     });
-    assert_eq!(metric(&counted.await, "aegis_mails_total{outcome=\"sent\"}"), Some(3.0));
+    assert_eq!(metric(&counted.await, "aegis_mails_total{outcome=\"sent\"}"), Some(4.0));
 }
 
 /// The address is erased while the relay is out of reach.

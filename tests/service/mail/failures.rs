@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aegis::config::{MailTransportSetting, Secret, SmtpCredentials, SmtpSettings};
+use serde_json::json;
 use testkit::reserve_port;
 use testkit::service::eventually_within;
 
@@ -14,6 +15,7 @@ use crate::support::{
 
 on_both_stores! {
     refused_mail_is_given_up_and_a_greylisted_one_delivered
+    internationalised_domain_is_reached_through_an_ascii_relay
 }
 
 mod on_sqlite {
@@ -54,6 +56,16 @@ async fn refused_mail_is_given_up_and_a_greylisted_one_delivered(store: Store) {
     let logged = captured_logs();
     assert!(logged.contains("refuses the mail with code 550"), "{logged}");
     assert!(!logged.contains("-zoe@example.com"), "an address is logged");
+}
+
+async fn internationalised_domain_is_reached_through_an_ascii_relay(store: Store) {
+    let relay = Relay::start(Encryption::None).await;
+    let app = start(store, &relay).await;
+    let body = json!({"email": "Zoe@BÜCHER.example", "username": "zoe"});
+    app.admin().await.post("/users").json(&body).send().await.expect(201);
+    let mail = relay.mail_to("Zoe@xn--bcher-kva.example").await;
+    assert_eq!(mail["headers"]["to"], "Zoe@xn--bcher-kva.example");
+    assert!(mail["text"].as_str().unwrap().contains("Zoe@bücher.example"), "{mail}");
 }
 
 async fn hanging_recipient_holds_up_no_other() {

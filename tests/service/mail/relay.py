@@ -116,7 +116,8 @@ def authenticator(user, password):
 
 async def main(folder, encryption, *credentials):
     context, relay = tls_context(Path(folder)), Relay()
-    options = {"enable_SMTPUTF8": True, "hostname": "relay"}
+    # As many relays: addresses have to be ASCII.
+    options = {"enable_SMTPUTF8": False, "hostname": "relay"}
     if encryption == "starttls":
         options |= {"tls_context": context, "require_starttls": True}
     if credentials:

@@ -76,7 +76,8 @@ async fn prepare_sign_ups(scratch: &ScratchDatabases) -> Prepared {
 }
 
 fn compared(service: Service, requests: Requests) -> Prepared {
-    let PasswordSettings { memory_kib, iterations, parallelism, threads, .. } = service.app().settings.passwords;
+    let PasswordSettings { memory_kib, iterations, parallelism, threads, .. } =
+        service.app().settings.passwords;
     let params = Params::new(memory_kib, iterations, parallelism, Some(DIGEST_BYTES));
     prepared(HashedRequests { service, requests, threads, params: params.map_err(BenchError::invalid)? })
 }
@@ -134,7 +135,8 @@ fn hash(params: Params, slice: &TimeSlice) -> Result<f64, BenchError> {
     let (begun, mut hashes, mut digest) = (Instant::now(), 0, [0; DIGEST_BYTES]);
     while hashes == 0 || !slice.is_over() {
         slice.check()?;
-        let hashed = argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut digest, &mut blocks);
+        let hashed =
+            argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut digest, &mut blocks);
         hashed.map_err(BenchError::invalid)?;
         hashes += 1;
     }

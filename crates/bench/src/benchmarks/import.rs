@@ -57,10 +57,9 @@ impl Comparison for Importing {
         let begun = Instant::now();
         let context = CommandContext::new("import".to_owned(), "bench");
         let (mode, env) = (ImportMode::default(), Env::system());
-        let summary =
-            import(&mut source, mode, self.subject.users(), &context, &env, &mut AllImported)
-                .await
-                .map_err(BenchError::invalid)?;
+        let summary = import(&mut source, mode, self.subject.users(), &context, &env, &mut AllImported)
+            .await
+            .map_err(BenchError::invalid)?;
         let until = self.subject.whole_log().await?.until;
         self.subject.wait_until_visible(until).await?;
         let value = per_second(summary.imported, begun.elapsed());
@@ -116,5 +115,7 @@ impl ImportListener for AllImported {
         Err(std::io::Error::other(notice.detail()))
     }
 
-    fn progress(&mut self, _: &ImportSummary) {}
+    fn progress(&mut self, _: &ImportSummary) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -3,8 +3,8 @@
 mod append;
 mod commit_to_visible;
 mod export;
-mod hashing;
 mod hashed_requests;
+mod hashing;
 mod idle_commands;
 mod import;
 mod login_event;

@@ -41,7 +41,8 @@ pub(crate) static SESSION_RENEWAL: Benchmark = Benchmark {
             let sessions = Sessions::new(subject.sources().events.clone(), subject.sessions());
             let open = open_all(&sessions, &ids, slice).await?;
             let logins = LoginCommands::new(subject.sources().events.clone(), Env::system());
-            let users = UserQueries::new(subject.sources().events.clone(), Arc::clone(&subject.sources().rows));
+            let users =
+                UserQueries::new(subject.sources().events.clone(), Arc::clone(&subject.sources().rows));
             let users = users.with_cache(USERS);
             prepared(Renewals { subject, users, sessions, logins, table, ids, open: open.into() })
         })

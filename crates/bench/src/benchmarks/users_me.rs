@@ -43,7 +43,9 @@ async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     let services = service.services()?;
     services.user_rows.wait_until_visible(services.store.progress().head).await;
     let users = u64::try_from(users_me.len()).unwrap_or(1);
-    let of_user = move |number| users_me.get(usize::try_from(number % users).unwrap_or_default()).cloned().unwrap_or_default();
+    let of_user = move |number| {
+        users_me.get(usize::try_from(number % users).unwrap_or_default()).cloned().unwrap_or_default()
+    };
     let health = request("/api/v1/health", "");
     prepared(UsersMe { service, users_me: Arc::new(of_user), health: Arc::new(move |_| health.clone()) })
 }

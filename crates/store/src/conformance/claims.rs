@@ -153,10 +153,8 @@ pub async fn optional_claims_go_to_one_stream(harness: &Harness) {
         ..harness.write(stream, ExpectedVersion::NoStream)
     };
     let streams: Vec<_> = (0..10).map(|_| harness.new_stream()).collect();
-    let racers = streams
-        .iter()
-        .enumerate()
-        .map(|(n, stream)| append_writes(&processes[n % 2], [optional(stream)]));
+    let racers =
+        streams.iter().enumerate().map(|(n, stream)| append_writes(&processes[n % 2], [optional(stream)]));
     for result in join_all(racers).await {
         result.unwrap();
     }

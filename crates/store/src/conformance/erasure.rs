@@ -57,8 +57,8 @@ pub async fn erased_stream_keeps_events_and_loses_personal_data(harness: &Harnes
 pub async fn key_states_are_read_in_the_order_given(harness: &Harness) {
     let (store, ada, bob) = with_two_people(harness).await;
     let (plain, other) = (harness.new_stream(), harness.open_store().await);
-    let without_key = StreamWrite::new(plain.clone(), ExpectedVersion::NoStream, vec![harness.plain_event()]);
-    append_writes(&store, [without_key, erasing(harness, &ada)]).await.unwrap();
+    let no_key = StreamWrite::new(plain.clone(), ExpectedVersion::NoStream, vec![harness.plain_event()]);
+    append_writes(&store, [no_key, erasing(harness, &ada)]).await.unwrap();
     let mut asked: Vec<_> = (0..700).map(|_| harness.new_stream()).collect();
     asked.extend([bob.clone(), plain, ada, bob]);
     other.head().await.unwrap();

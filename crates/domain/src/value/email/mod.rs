@@ -94,6 +94,17 @@ impl EmailAddress {
         &self.0
     }
 
+    /// The form for mail servers, with the domain in ASCII (RFC 5891, A-labels). The local part may need a server that
+    /// accepts other characters (RFC 6531) all the same.
+    #[must_use]
+    pub fn with_ascii_domain(&self) -> String {
+        match self.0.rsplit_once('@') {
+            Some((local_part, domain)) => format!("{local_part}@{}", domain_key(domain)),
+            // Only a stored address can lack its @-sign.
+            None => self.0.clone(),
+        }
+    }
+
     /// The identity: equal for addresses that differ in case, in compatibility forms, or in whether the
     /// domain is spelled in Unicode or in Punycode.
     ///

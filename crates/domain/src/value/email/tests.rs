@@ -162,6 +162,18 @@ fn address_has_at_most_254_octets() {
 }
 
 #[test]
+fn address_for_mail_servers_has_an_ascii_domain() {
+    for (text, ascii) in [
+        ("Ada@BÜCHER.example", "Ada@xn--bcher-kva.example"),
+        ("Ada@xn--bcher-kva.example", "Ada@xn--bcher-kva.example"),
+        ("zoë@example.com", "zoë@example.com"),
+    ] {
+        assert_eq!(EmailAddress::parse(text).unwrap().with_ascii_domain(), ascii);
+    }
+    assert_eq!(EmailAddress::from_stored("Ada").with_ascii_domain(), "Ada");
+}
+
+#[test]
 fn stored_address_keeps_its_key_under_stricter_rules() {
     let recorded = EmailAddress::from_stored("Ada@Intranet.Test");
     assert_eq!(recorded.as_str(), "Ada@Intranet.Test");

@@ -21,4 +21,5 @@ pub use password::Password;
 pub use pool::{HashSource, HashingError, HashingPool, NewPasswordError, Verification};
 pub use strength::{NewPassword, WeakPassword};
 pub use token_keys::{InvalidTokenKeys, KeyAlgorithm, PUBLICATION_LEAD, PublicKey, TokenKey, TokenKeys};
-pub use tokens::{InvalidToken, IssuedToken, SessionGrant, Tokens, VerifiedToken};
+pub use tokens::{InvalidToken, IssuedToken, SessionGrant, Tokens};
+pub use verified_tokens::VerifiedToken;

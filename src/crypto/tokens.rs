@@ -5,7 +5,6 @@
 //! may stand for other events than those that the token was issued after.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use domain::{SessionId, UserId};
@@ -13,10 +12,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use store::{Env, FIRST_EPOCH};
+use store::Env;
 
 use super::token_keys::{KeyAlgorithm, PublicKey, TokenKey, TokenKeys};
-use super::verified_tokens::{SigningKeyId, Verified, VerifiedTokens};
+use super::verified_tokens::{SigningKeyId, Verified, VerifiedToken, VerifiedTokens};
 use crate::config::TokenSettings;
 
 /// Claims that state the purpose of a token, and the values of an access token. Other services sign tokens
@@ -66,39 +65,6 @@ pub struct SessionGrant {
     pub id: SessionId,
     /// Of the token.
     pub lifetime_seconds: i64,
-}
-
-/// The claims of a valid token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct VerifiedToken {
-    pub user: UserId,
-    /// The version of the user's stream at issue; zero for tokens of the legacy service, which have no such
-    /// claim.
-    pub version: u64,
-    /// The session that it belongs to. The caller checks that it is still open.
-    pub session: Option<SessionId>,
-    /// In seconds since 1970.
-    pub expires_at: f64,
-    /// In seconds since 1970.
-    pub issued_at: Option<f64>,
-    /// The epoch of the log at issue.
-    epoch: Option<u64>,
-}
-
-impl VerifiedToken {
-    /// Whether the token was issued in that epoch of the log, that is since the last restore. A token that names
-    /// no epoch, such as one of the legacy service, is compared by the time of its issue if it has one: an
-    /// epoch that was raised is not below the time of the restore.
-    #[must_use]
-    pub fn is_of_epoch(&self, epoch: u64) -> bool {
-        match (self.epoch, self.issued_at) {
-            (Some(issued_in), _) => issued_in == epoch,
-            (None, Some(issued_at)) if epoch > FIRST_EPOCH => {
-                Duration::try_from_secs_f64(issued_at).is_ok_and(|at| at.as_secs() >= epoch)
-            }
-            (None, _) => true,
-        }
-    }
 }
 
 /// The token is not valid. Clients do not learn the reason.

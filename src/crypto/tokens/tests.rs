@@ -1,10 +1,11 @@
 //! Valid, forged, confused and foreign tokens.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use store::{Clock, Entropy};
+use store::{Clock, Entropy, FIRST_EPOCH};
 
 use super::*;
 use crate::config::Secret;
@@ -58,6 +59,26 @@ fn token_is_valid_until_its_expiry_second() {
     assert!(tokens.verify(&issued.token).is_ok());
     *clock.0.lock().unwrap() = Timestamp::from_second(1_003_600).unwrap();
     assert_eq!(tokens.verify(&issued.token), Err(InvalidToken));
+}
+
+#[test]
+fn what_can_change_of_a_verified_token_is_checked_each_time() {
+    let (clock, env) = at(1_000_000);
+    let tokens = Tokens::new(&settings(KEY), env.clone());
+    let later =
+        signed(&json!({"sub": user().to_string(), "exp": 2_000_000, "nbf": 1_000_000}), Algorithm::HS256);
+    assert!(tokens.verify(&later).is_ok());
+    // The clock is set back.
+    *clock.0.lock().unwrap() = Timestamp::from_second(999_999).unwrap();
+    assert_eq!(tokens.verify(&later), Err(InvalidToken));
+    *clock.0.lock().unwrap() = Timestamp::from_second(1_000_000).unwrap();
+    assert!(tokens.verify(&later).is_ok());
+
+    let tokens = with_keys(Algorithm::EdDSA, None, &env);
+    let issued = tokens.issue(user(), 3, FIRST_EPOCH).unwrap().token;
+    assert!(tokens.verify(&issued).is_ok());
+    tokens.set_keys(TokenKeys::default());
+    assert_eq!(tokens.verify(&issued), Err(InvalidToken));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Encryption, unique claims and group commit are internal; the database is behind [`Backend`].
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::append::{Append, AppendError, Appended, Claim, ExpectedVersion};
 use crate::backend::{Backend, EventQuery, FORMAT, Genesis};
+use crate::caches::{Caches, ForgetStream};
 use crate::checkpoint::Signer;
 use crate::deliveries::DeliveryStore;
 use crate::delivery_authentication::{AcceptsUnsigned, AuthenticatedDeliveries};
@@ -65,6 +66,7 @@ pub struct EventStore {
     identity: LogIdentity,
     signer: Arc<Signer>,
     confirmation: Arc<LatestConfirmation>,
+    caches: Arc<Caches>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -101,6 +103,7 @@ impl EventStore {
             identity,
             signer,
             confirmation: Arc::default(),
+            caches: Arc::default(),
             task: Arc::new(Mutex::new(Some(task))),
         })
     }
@@ -204,7 +207,12 @@ impl EventStore {
                 {
                     attempt += 1;
                 }
-                result => return result,
+                result => {
+                    if result.is_ok() {
+                        self.caches.forget(append.writes.iter().map(|write| &write.stream));
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -529,6 +537,11 @@ impl EventStore {
         let mut updates = self.watch_progress();
         let reached = updates.wait_for(|progress| progress.applied_position(table) >= position);
         tokio::time::timeout(bound, reached).await.is_ok_and(|progress| progress.is_ok())
+    }
+
+    /// Has a cache forget the streams to which this process appends, as soon as it has.
+    pub(crate) fn register_cache(&self, cache: Weak<dyn ForgetStream>) {
+        self.caches.add(cache);
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {

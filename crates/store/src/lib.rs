@@ -30,6 +30,7 @@ pub mod append;
 pub mod backend;
 #[cfg(any(test, feature = "conformance"))]
 pub mod backend_decorator;
+mod caches;
 mod cancellation;
 pub mod canonical;
 pub mod checkpoint;

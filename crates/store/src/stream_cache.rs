@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use hashlink::LruCache;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::EventQuery;
+use crate::caches::ForgetStream;
 use crate::error::{Corruption, StoreError};
 use crate::event::{Envelope, Position, StreamId};
 use crate::event_store::EventStore;
@@ -91,6 +92,8 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
             wake: Notify::new(),
             answered: watch::Sender::new(Answered::default()),
         });
+        let as_cache: Weak<dyn ForgetStream> = Arc::<Shared<V>>::downgrade(&shared);
+        shared.store.register_cache(as_cache);
         let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).run()));
         Self { shared, _reader: Arc::new(reader) }
     }
@@ -120,6 +123,12 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
     /// come meanwhile.
     pub fn insert(&self, stream: StreamId, value: V, position: Position) {
         lock(&self.shared.state).insert(stream, value, position);
+    }
+}
+
+impl<V: Send> ForgetStream for Shared<V> {
+    fn forget(&self, stream: &StreamId) {
+        lock(&self.state).values.remove(stream);
     }
 }
 

@@ -66,10 +66,8 @@ async fn wrong_email_takes_as_long_as_wrong_password(store: Store) {
             taken.push(started.elapsed());
         }
     }
-    let [known, unknown] = taken.map(|mut taken| {
-        taken.sort();
-        taken[taken.len() / 2].as_secs_f64()
-    });
+    // The shortest of each: other work only adds to it.
+    let [known, unknown] = taken.map(|taken| taken.iter().min().unwrap().as_secs_f64());
     // Wide bounds for a busy machine: a login that skips the hash is ten times as fast.
     assert!((0.4..2.5).contains(&(known / unknown)), "known {known} s, unknown {unknown} s");
 }

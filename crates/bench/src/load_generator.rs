@@ -63,7 +63,7 @@ async fn generate(address: SocketAddr, requests: Requests, slice: TimeSlice) -> 
         answered += done.map_err(BenchError::invalid)??;
     }
     let took = begun.elapsed();
-    let busy = (thread_time() - busy_before).as_secs_f64() / took.as_secs_f64();
+    let busy = thread_time().saturating_sub(busy_before).as_secs_f64() / took.as_secs_f64();
     if busy > MAX_BUSY {
         return Err(BenchError::invalid(format!(
             "the load generator was busy for {:.0} % of the time",

@@ -19,9 +19,9 @@ impl Caches {
         caches.push(cache);
     }
 
-    pub(crate) fn forget<'a>(&self, streams: impl Iterator<Item = &'a StreamId> + Clone) {
+    pub(crate) fn forget(&self, stream: &StreamId) {
         for cache in lock(&self.0).iter().filter_map(Weak::upgrade) {
-            streams.clone().for_each(|stream| cache.forget(stream));
+            cache.forget(stream);
         }
     }
 }

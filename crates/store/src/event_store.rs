@@ -209,7 +209,7 @@ impl EventStore {
                 }
                 result => {
                     if result.is_ok() {
-                        self.caches.forget(append.writes.iter().map(|write| &write.stream));
+                        append.writes.iter().for_each(|write| self.caches.forget(&write.stream));
                     }
                     return result;
                 }

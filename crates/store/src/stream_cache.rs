@@ -35,7 +35,8 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Values by stream. Clones share them.
 pub struct StreamCache<V> {
     shared: Arc<Shared<V>>,
-    _reader: Arc<AbortOnDropHandle<()>>,
+    /// Ends with the last clone.
+    reader: Arc<AbortOnDropHandle<()>>,
 }
 
 struct Shared<V> {
@@ -75,7 +76,7 @@ struct LastEvent {
 
 impl<V> Clone for StreamCache<V> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _reader: Arc::clone(&self._reader) }
+        Self { shared: Arc::clone(&self.shared), reader: Arc::clone(&self.reader) }
     }
 }
 
@@ -95,7 +96,7 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
         let as_cache: Weak<dyn ForgetStream> = Arc::<Shared<V>>::downgrade(&shared);
         shared.store.register_cache(as_cache);
         let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).run()));
-        Self { shared, _reader: Arc::new(reader) }
+        Self { shared, reader: Arc::new(reader) }
     }
 
     /// The value of a stream, if it includes every event of the stream that was committed before this call, by

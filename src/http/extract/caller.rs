@@ -101,11 +101,11 @@ impl Caller {
         if MachineToken::is_claimed(token) {
             Ok(Self::of_token(machine_token(app, token).await?))
         } else {
-            Ok(Self::of_user(CurrentUser::from_token(app, token).await?.confirmed(app).await?))
+            Ok(Self::of_user(&CurrentUser::from_token(app, token).await?.confirmed(app).await?))
         }
     }
 
-    fn of_user(user: CurrentUser) -> Self {
+    fn of_user(user: &CurrentUser) -> Self {
         Self { principal: Principal::User(user.row.id), roles: user.row.roles.iter().copied().collect() }
     }
 
@@ -118,7 +118,7 @@ impl Caller {
         let token = bearer(&parts.headers)?;
         if !MachineToken::is_claimed(token) {
             let user = CurrentUser::authenticate(parts, state).await?;
-            return Ok(Self::of_user(limit.read("the caller's roles", user.confirmed(app)).await?));
+            return Ok(Self::of_user(&limit.read("the caller's roles", user.confirmed(app)).await?));
         }
         let known = async {
             let token = machine_token_of_client(parts, app, token).await?;

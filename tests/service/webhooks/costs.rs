@@ -86,6 +86,8 @@ async fn deleted_webhooks_are_not_read_again_while_their_read_model_is_halted() 
     sleep(Duration::from_secs(5)).await;
     let reads = reads(&database).await;
     database.run_command(doc! { "profile": 0 }).await.unwrap();
-    // Each may be read when it and its owner are deleted, but not every second.
-    assert!(reads.values().all(|times| *times <= 2), "{reads:?} within 5 s");
+    // Each may be read when it and its owner are deleted, and the owner for each, but not every second.
+    let limit = |stream: &str| if stream.starts_with("user-") { 3 * WEBHOOKS } else { 3 };
+    let are_rare = reads.iter().all(|(stream, times)| u64::try_from(*times).unwrap() <= limit(stream));
+    assert!(are_rare, "{reads:?} within 5 s");
 }

@@ -132,13 +132,13 @@ impl Comparison for HashedRequests {
 fn hash(params: Params, slice: &TimeSlice) -> Result<f64, BenchError> {
     let mut blocks = vec![Block::new(); params.block_count()];
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let (begun, mut hashes, mut digest) = (Instant::now(), 0, [0; DIGEST_BYTES]);
-    while hashes == 0 || !slice.is_over() {
+    let (begun, mut count, mut digest) = (Instant::now(), 0, [0; DIGEST_BYTES]);
+    while count == 0 || !slice.is_over() {
         slice.check()?;
         let hashed =
             argon2.hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut digest, &mut blocks);
         hashed.map_err(BenchError::invalid)?;
-        hashes += 1;
+        count += 1;
     }
-    Ok(per_second(hashes, begun.elapsed()))
+    Ok(per_second(count, begun.elapsed()))
 }

@@ -29,7 +29,7 @@ pub(crate) static USERS_ME: Benchmark = Benchmark {
 
 struct UsersMe {
     service: Service,
-    users_me: Requests,
+    requests: Requests,
     health: Requests,
 }
 
@@ -47,7 +47,7 @@ async fn prepare(scratch: &ScratchDatabases) -> Prepared {
         users_me.get(usize::try_from(number % users).unwrap_or_default()).cloned().unwrap_or_default()
     };
     let health = request("/api/v1/health", "");
-    prepared(UsersMe { service, users_me: Arc::new(of_user), health: Arc::new(move |_| health.clone()) })
+    prepared(UsersMe { service, requests: Arc::new(of_user), health: Arc::new(move |_| health.clone()) })
 }
 
 fn request(path: &str, headers: &str) -> Vec<u8> {
@@ -70,7 +70,7 @@ async fn token(service: &Service, number: usize) -> Result<String, BenchError> {
 #[async_trait]
 impl Comparison for UsersMe {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
-        let value = requests_per_second(self.service.address(), &self.users_me, slice).await?;
+        let value = requests_per_second(self.service.address(), &self.requests, slice).await?;
         let slice = slice.again();
         let baseline = requests_per_second(self.service.address(), &self.health, &slice).await?;
         Ok(Round { value, baseline })

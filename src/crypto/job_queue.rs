@@ -22,6 +22,10 @@ impl<S: Copy + Eq + Hash, J> JobQueue<S, J> {
         Self { sources: HashMap::new(), turns: VecDeque::new(), len: 0, capacity }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Adds a job of a source that may have `share` jobs in the queue.
     pub(super) fn push(&mut self, source: S, share: usize, job: J) -> Result<(), QueueFull> {
         let queued = self.sources.get(&source).map_or(0, VecDeque::len);

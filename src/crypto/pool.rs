@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use domain::PasswordHash;
 use store::Env;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::costs::CostsInUse;
@@ -21,6 +23,10 @@ use crate::config::PasswordSettings;
 
 /// The lowest priority of POSIX (`nice 19`).
 const LOWEST_PRIORITY: i32 = 19;
+
+/// How far apart the moments are at which requests go on together: a few commits, and little beside the time in the
+/// queue that they follow.
+const GROUP_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Why a password was not hashed or verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +91,7 @@ pub struct HashingPool {
     costs_in_use: Arc<CostsInUse>,
     /// Hashes of no password are made of this.
     decoy_secret: Zeroizing<[u8; 32]>,
+    started: Instant,
     _threads: Arc<StopOnDrop>,
 }
 
@@ -133,8 +140,21 @@ impl HashingPool {
             shared,
             costs_in_use: Arc::new(CostsInUse::new(current)),
             decoy_secret: Zeroizing::new(env.bytes()),
+            started: Instant::now(),
             _threads: stop_on_drop,
         })
+    }
+
+    /// While hashes are queued, waits for the next of the moments at which those go on whose hashes are done, so that
+    /// one commit takes what they append: hashes and commits share the processors. Waits for nothing otherwise.
+    pub async fn join_group(&self) {
+        if self.shared.state().jobs.is_empty() {
+            return;
+        }
+        let interval = GROUP_INTERVAL.as_millis();
+        let since_last = self.started.elapsed().as_millis() % interval;
+        let left = u64::try_from(interval - since_last).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(left)).await;
     }
 
     /// The costs of stored hashes, which decoys imitate.
@@ -359,6 +379,21 @@ mod tests {
         assert_eq!(verify("wrong").await, Verification::Mismatch);
         assert_eq!(pool.verify_decoy(password("anything"), 0, CLIENT).await, Ok(()));
         assert_eq!(count(&pool, &hash), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_go_on_together_while_hashes_are_queued() {
+        let pool = HashingPool::start(&test_settings(64), &Env::system()).unwrap();
+        pool.join_group().await;
+        assert_eq!(pool.started.elapsed(), Duration::ZERO, "nothing is queued");
+        tokio::time::advance(Duration::from_millis(7)).await;
+        // More than the only thread has done before the queue is looked at.
+        for _ in 0..32 {
+            let (answer, _) = oneshot::channel();
+            pool.submit(Job::Hash { password: password("queued"), answer }, HashSource::Unlimited).unwrap();
+        }
+        pool.join_group().await;
+        assert_eq!(pool.started.elapsed(), GROUP_INTERVAL);
     }
 
     #[tokio::test]

@@ -193,6 +193,7 @@ impl Check<'_> {
     async fn record_success(&self, user: UserId) -> Result<(), ApiError> {
         let (commands, request_id) = (&self.app.services()?.logins, self.client.request_id.as_str());
         let client = self.client.login_client.clone();
+        self.app.hashing.join_group().await;
         match self.app.logins.succeeded(commands, request_id, &self.account, user, client).await {
             Err(error) if error.is_erased() => Err(ApiError::InvalidCredentials),
             recorded => Ok(recorded?),

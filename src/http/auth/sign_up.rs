@@ -82,6 +82,7 @@ pub(crate) async fn sign_up(
         let password = NewPassword::new(password, &email, &username);
         let password_hash = hash_new_password(app, "password", password, admission.source).await?;
         drop(admission);
+        app.hashing.join_group().await;
         let registration = UserCommand::Register { email, username, password_hash: Some(password_hash) };
         Ok(services.users.register(&context.request_id, context.idempotency, registration).await?)
     };

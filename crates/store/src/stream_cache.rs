@@ -11,7 +11,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 use tokio::sync::{Notify, watch};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::EventQuery;
@@ -25,6 +25,8 @@ use crate::lock::lock;
 const PAGE: usize = 512;
 /// How many reads may follow each other; the cache is emptied if the log has grown by more.
 const MAX_PAGES: usize = 8;
+/// Reads at the same time: callers that come while one is under way need another.
+const CONCURRENT_READS: usize = 2;
 /// Of how many events the streams are remembered, for values that were read while they were committed.
 const RECENT: usize = 4096;
 /// The longest time for which callers wait for a database that does not answer. They read the value itself then.
@@ -35,8 +37,8 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Values by stream. Clones share them.
 pub struct StreamCache<V> {
     shared: Arc<Shared<V>>,
-    /// Ends with the last clone.
-    reader: Arc<AbortOnDropHandle<()>>,
+    /// They end with the last clone.
+    readers: Arc<[AbortOnDropHandle<()>]>,
 }
 
 struct Shared<V> {
@@ -76,7 +78,7 @@ struct LastEvent {
 
 impl<V> Clone for StreamCache<V> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), reader: Arc::clone(&self.reader) }
+        Self { shared: Arc::clone(&self.shared), readers: Arc::clone(&self.readers) }
     }
 }
 
@@ -95,8 +97,13 @@ impl<V: Clone + Send + 'static> StreamCache<V> {
         });
         let as_cache: Weak<dyn ForgetStream> = Arc::<Shared<V>>::downgrade(&shared);
         shared.store.register_cache(as_cache);
-        let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).run()));
-        Self { shared, reader: Arc::new(reader) }
+        let mut readers =
+            vec![AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).forget_without_callers()))];
+        readers.extend(
+            (0..CONCURRENT_READS)
+                .map(|_| AbortOnDropHandle::new(tokio::spawn(Arc::clone(&shared).answer_callers()))),
+        );
+        Self { shared, readers: readers.into() }
     }
 
     /// The value of a stream, if it includes every event of the stream that was committed before this call, by
@@ -134,23 +141,22 @@ impl<V: Send> ForgetStream for Shared<V> {
 }
 
 impl<V> Shared<V> {
-    async fn run(self: Arc<Self>) {
+    async fn answer_callers(self: Arc<Self>) {
+        loop {
+            self.wake.notified().await;
+            self.answer().await;
+        }
+    }
+
+    /// Reads a while after commits, whether or not there are callers.
+    async fn forget_without_callers(self: Arc<Self>) {
         let mut progress = self.store.watch_progress();
         self.answer().await;
-        loop {
-            tokio::select! {
-                () = self.wake.notified() => {}
-                changed = progress.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    if lock(&self.state).values.is_empty() {
-                        continue;
-                    }
-                    let _ = timeout(IDLE_INTERVAL, self.wake.notified()).await;
-                }
+        while progress.changed().await.is_ok() {
+            if !lock(&self.state).values.is_empty() {
+                sleep(IDLE_INTERVAL).await;
+                self.answer().await;
             }
-            self.answer().await;
         }
     }
 
@@ -173,7 +179,14 @@ impl<V> Shared<V> {
             Err(_) => false,
         };
         lock(&self.state).marker = marker.filter(|_| is_current);
-        self.answered.send_replace(Answered { callers, is_current });
+        self.answered.send_if_modified(|answered| {
+            // Otherwise a later read has overtaken this one, and answers for its callers too.
+            let is_newest = callers >= answered.callers;
+            if is_newest {
+                *answered = Answered { callers, is_current };
+            }
+            is_newest
+        });
     }
 
     /// Drops the values of streams that have got events. Whether no event is missing that was committed before the
@@ -226,9 +239,11 @@ impl<V> State<V> {
         self.last = last;
     }
 
+    /// Drops the values of streams that have got events. Another read may have brought some of them.
     fn consider(&mut self, events: Vec<Envelope>) {
-        self.last = events.last().map(LastEvent::from).or(self.last);
-        for event in events {
+        let known = self.last.map(|last| last.position);
+        for event in events.into_iter().filter(|event| known.is_none_or(|known| event.position > known)) {
+            self.last = Some(LastEvent::from(&event));
             self.values.remove(&event.stream);
             self.recent.push_back(event.stream);
         }

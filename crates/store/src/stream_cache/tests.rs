@@ -1,7 +1,5 @@
 use std::sync::atomic::AtomicBool;
 
-use tokio::time::sleep;
-
 use super::*;
 use crate::append::{Append, ExpectedVersion, StreamWrite};
 use crate::backend::Backend;

@@ -60,3 +60,26 @@ async fn foreign_views_validators_and_indexes_are_refused_and_named() {
         assert!(refusal.to_string().contains(named), "{refusal}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaced_index_of_sessions_is_dropped_unless_a_transaction_holds_it_up() {
+    let mongo = MongoFixture::shared().await;
+    mongo.process("first").await;
+    let client = Client::with_uri_str(&mongo.url).await.unwrap();
+    let raw = client.database(&mongo.database);
+    let sessions = raw.collection::<Document>("sessions");
+    let earlier =
+        doc! { "createIndexes": "sessions", "indexes": [{ "key": { "stream": 1 }, "name": "stream_1" }] };
+    raw.run_command(earlier).await.unwrap();
+    let has_earlier =
+        async || sessions.list_index_names().await.unwrap().iter().any(|name| name == "stream_1");
+    // As a killed process leaves one behind.
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    sessions.find_one(doc! {}).session(&mut session).await.unwrap();
+    start(&mongo).await.expect("a start does not wait for the transaction");
+    assert!(has_earlier().await);
+    session.abort_transaction().await.unwrap();
+    start(&mongo).await.unwrap();
+    assert!(!has_earlier().await);
+}

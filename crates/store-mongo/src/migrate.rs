@@ -1,5 +1,7 @@
 //! Creates what is missing in the database: collections, indexes and the genesis of the log.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::ErrorKind;
@@ -19,6 +21,9 @@ use crate::foreign_objects::reject_foreign_objects;
 use crate::key_store::service_keys;
 use crate::log::{index_by_actor, index_by_stream, index_by_type};
 use crate::transaction::{TransactionBody, inner_error, run_transaction};
+
+/// How long the start waits for the transactions that an index is dropped after.
+const INDEX_DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The `_id` of the single document in `meta`.
 const META_ID: &str = "log";
@@ -151,15 +156,17 @@ async fn create_schema(db: &Db) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Drops the index of sessions by stream alone, which an earlier version has created.
+/// Drops the index of sessions by stream alone, which an earlier version has created. The next start tries again: the
+/// drop waits for transactions, which a killed process may have left open.
 async fn drop_replaced_index(db: &Db) -> Result<(), StoreError> {
-    const INDEX_NOT_FOUND: i32 = 27;
-    match db.sessions().drop_index("stream_1").await {
-        Err(error) if !matches!(&*error.kind, ErrorKind::Command(refused) if refused.code == INDEX_NOT_FOUND) => {
-            Err(context("dropping a replaced index of sessions")(error))
-        }
-        _ => Ok(()),
+    const REPLACED: &str = "stream_1";
+    let names = db.sessions().list_index_names().await.map_err(context("listing the indexes of sessions"))?;
+    if names.iter().any(|name| name == REPLACED)
+        && let Err(error) = db.sessions().drop_index(REPLACED).max_time(INDEX_DROP_TIMEOUT).await
+    {
+        tracing::debug!(%error, "a replaced index of sessions was not dropped");
     }
+    Ok(())
 }
 
 /// Writes the genesis unless there is one. Of several concurrent processes one writes it; the others get a

@@ -77,3 +77,19 @@ async fn events_are_immutable() {
         assert!(raw.execute(sql, []).unwrap_err().to_string().contains("events are never"), "{sql}");
     }
 }
+
+#[tokio::test]
+async fn replaced_index_is_dropped() {
+    let database = Database::new();
+    drop(database.open().await);
+    database.raw().execute_batch("CREATE INDEX sessions_stream ON sessions (stream)").unwrap();
+    drop(database.open().await);
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'sessions' AND sql IS NOT NULL";
+    let indexes: Vec<String> = {
+        let raw = database.raw();
+        let mut names = raw.prepare(sql).unwrap();
+        names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(indexes, ["sessions_renewed_at", "sessions_expires_at"]);
+}

@@ -37,7 +37,7 @@ pub(crate) static LOGINS: Benchmark = Benchmark {
 pub(crate) static SIGN_UPS: Benchmark = Benchmark {
     name: "sign_ups",
     unit: "requests/s",
-    meaning: "POST /auth/signup likewise",
+    meaning: "POST /auth/signup likewise; the baseline is the same",
     stores: StoreKind::ALL,
     target: |_| Target::RatioAtLeast(0.9),
     prepare: |scratch, _| Box::pin(prepare_sign_ups(scratch)),

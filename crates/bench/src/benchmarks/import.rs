@@ -53,7 +53,7 @@ struct Importing {
 impl Comparison for Importing {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         let after = self.subject.whole_log().await?.until;
-        let mut source = Generated { next: self.next, slice: slice.clone() };
+        let mut source = Generated { first: self.next, next: self.next, slice: slice.clone() };
         let begun = Instant::now();
         let context = CommandContext::new("import".to_owned(), "bench");
         let (mode, env) = (ImportMode::default(), Env::system());
@@ -79,6 +79,7 @@ impl Comparison for Importing {
 
 /// New users until the slice is over; at least one batch.
 struct Generated {
+    first: u64,
     next: u64,
     slice: TimeSlice,
 }
@@ -86,7 +87,7 @@ struct Generated {
 #[async_trait]
 impl RecordSource for Generated {
     async fn next_batch(&mut self, limit: usize) -> Result<Vec<SourceRecord>, ImportError> {
-        if self.next > 0 && self.slice.is_over() {
+        if self.next > self.first && self.slice.is_over() {
             return Ok(Vec::new());
         }
         let first = self.next;

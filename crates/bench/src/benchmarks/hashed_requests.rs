@@ -9,6 +9,7 @@ use aegis::crypto::{HashSource, Password};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use async_trait::async_trait;
 use domain::{EmailAddress, UserCommand, Username};
+use futures::future::try_join_all;
 use serde_json::json;
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
@@ -54,17 +55,17 @@ async fn prepare_logins(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
     let hash = service.app().hashing.hash(Password::new(PASSWORD.to_owned()), HashSource::Unlimited).await;
     let hash = hash.map_err(BenchError::invalid)?;
-    for number in 0..USERS {
+    let services = service.services()?;
+    let register = async |number| {
         let registration = UserCommand::Register {
             email: EmailAddress::parse(&email(number)).map_err(BenchError::invalid)?,
             username: Username::parse(&format!("User {number}")).map_err(BenchError::invalid)?,
             password_hash: Some(hash.clone()),
         };
-        let user = service.services()?.users.register("bench", None, registration).await?;
-        if let Some(position) = user.position {
-            service.services()?.user_rows.wait_until_visible(position).await;
-        }
-    }
+        Ok::<_, BenchError>(services.users.register("bench", None, registration).await?)
+    };
+    try_join_all((0..USERS).map(register)).await?;
+    services.user_rows.wait_until_visible(services.store.progress().head).await;
     compared(service, Arc::new(|number| login(number % USERS)))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{EmailAddress, PasswordHash, UserCommand, Username};
+use futures::future::try_join_all;
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
 use crate::error::BenchError;
@@ -35,11 +36,9 @@ struct UsersMe {
 
 async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
-    let mut users_me = Vec::new();
-    for number in 0..USERS {
-        let token = token(&service, number).await?;
-        users_me.push(request("/api/v1/users/me", &format!("Authorization: Bearer {token}\r\n")));
-    }
+    let tokens = try_join_all((0..USERS).map(|number| token(&service, number))).await?;
+    let with_token = |token| request("/api/v1/users/me", &format!("Authorization: Bearer {token}\r\n"));
+    let users_me: Vec<_> = tokens.into_iter().map(with_token).collect();
     let services = service.services()?;
     services.user_rows.wait_until_visible(services.store.progress().head).await;
     let users = u64::try_from(users_me.len()).unwrap_or(1);

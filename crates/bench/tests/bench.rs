@@ -17,7 +17,7 @@ use serde_json::Value;
 use store::{Env, EventStore, MasterKey};
 use tempfile::TempDir;
 use testkit::TestDatabase;
-use testkit::service::{Deployment, eventually, run_test};
+use testkit::service::{Deployment, eventually, run_test, run_test_with_timeout};
 
 /// A configured database that a benchmark must not touch.
 enum Store {
@@ -31,13 +31,13 @@ macro_rules! on_both_stores {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::run_test(super::$name(super::Store::sqlite())).await;
+                super::run_test_with_timeout(super::LIMIT, super::$name(super::Store::sqlite())).await;
             })+
         }
         mod mongo {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::run_test(super::$name(super::Store::mongo().await)).await;
+                super::run_test_with_timeout(super::LIMIT, super::$name(super::Store::mongo().await)).await;
             })+
         }
     };
@@ -193,11 +193,12 @@ const BENCHMARKS: [&str; 19] = [
 const ONLY_ON_MONGODB: [&str; 3] = ["sign_up_commands", "sign_up_transactions", "idle_commands"];
 
 /// How long measuring all of them may take on a slow machine.
-const TIMEOUT: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(8);
+const LIMIT: Duration = Duration::from_mins(9);
 
 /// All benchmarks, for no longer than is needed to see that they are measured.
 fn quick(store: &str) -> Vec<&str> {
-    vec!["--store", store, "--seconds", "0.5"]
+    vec!["--store", store, "--seconds", "0.3"]
 }
 
 #[track_caller]

@@ -39,7 +39,7 @@ async def legacy_sign_up(old, email, username):
 
 def run_import(*options):
     """The exit code, the output, and the report."""
-    report = FOLDER / "report.jsonl"
+    report = FOLDER / f"report-{len(list(FOLDER.glob('report-*')))}.jsonl"
     source = ["--from-mongodb", URL, "--database", DATABASE]
     command = [AEGIS, "users", "import", *source, "--report", report, *options]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)

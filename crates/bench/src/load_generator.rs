@@ -87,31 +87,36 @@ async fn send_in_turn(
         slice.check()?;
         stream.write_all(&next_request()).await.map_err(BenchError::io("sending a request"))?;
         answer.clear();
-        while !is_complete(&answer)? {
+        let is_success = loop {
+            if let Some(is_success) = complete_answer(&answer)? {
+                break is_success;
+            }
             let read = stream.read_buf(&mut answer).await.map_err(BenchError::io("reading an answer"))?;
             if read == 0 {
                 return Err(BenchError::invalid("the service closed the connection"));
             }
-        }
-        answered += 1;
-        if slice.is_over() {
+        };
+        answered += u64::from(is_success);
+        if slice.is_over() && answered > 0 {
             return Ok(answered);
         }
     }
 }
 
-/// Whether the whole answer has come.
-fn is_complete(answer: &[u8]) -> Result<bool, BenchError> {
+/// Whether the answer is a success; `None` until all of it has come. An overloaded service answers 503, which does not
+/// count.
+fn complete_answer(answer: &[u8]) -> Result<Option<bool>, BenchError> {
     const END: &[u8] = b"\r\n\r\n";
     const LENGTH: &str = "content-length: ";
-    let Some(head) = answer.windows(END.len()).position(|window| window == END) else { return Ok(false) };
+    let Some(head) = answer.windows(END.len()).position(|window| window == END) else { return Ok(None) };
     let head = str::from_utf8(answer.get(..head).unwrap_or_default()).map_err(BenchError::invalid)?;
-    if !head.starts_with("HTTP/1.1 20") {
+    let is_success = head.starts_with("HTTP/1.1 20");
+    if !is_success && !head.starts_with("HTTP/1.1 503 ") {
         return Err(BenchError::invalid(format!("an answer is no success: {head}")));
     }
     let length = head.lines().find_map(|line| line.strip_prefix(LENGTH)?.parse::<usize>().ok());
     let length = length.ok_or_else(|| BenchError::invalid(format!("an answer has no length: {head}")))?;
-    Ok(answer.len() >= head.len() + END.len() + length)
+    Ok((answer.len() >= head.len() + END.len() + length).then_some(is_success))
 }
 
 /// How long this thread has run.
@@ -131,10 +136,12 @@ mod tests {
     fn answer_is_complete_with_its_last_byte() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
         for length in 0..answer.len() {
-            assert!(!is_complete(&answer[..length]).unwrap(), "{length}");
+            assert_eq!(complete_answer(&answer[..length]).unwrap(), None, "{length}");
         }
-        assert!(is_complete(answer).unwrap());
-        assert!(is_complete(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").is_err());
-        assert!(is_complete(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert_eq!(complete_answer(answer).unwrap(), Some(true));
+        let unavailable = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(complete_answer(unavailable).unwrap(), Some(false));
+        assert!(complete_answer(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(complete_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

@@ -96,8 +96,9 @@ fn is_expected(collection: &str, index: &IndexModel) -> bool {
 fn is_plain(collection: &str, index: &IndexModel) -> bool {
     let keys: Vec<_> = index.keys.keys().map(String::as_str).collect();
     match (collection, &keys[..]) {
-        (_, ["_id"]) | ("events", ["type" | "actor", ..]) => true,
-        ("sessions", ["stream", "renewed_at"] | ["stream" | "expires_at"]) => true,
+        (_, ["_id"])
+        | ("events", ["type" | "actor", ..])
+        | ("sessions", ["stream", "renewed_at"] | ["stream" | "expires_at"]) => true,
         (collection, [_]) => !COLLECTIONS.contains(&collection),
         _ => false,
     }

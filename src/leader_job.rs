@@ -1,29 +1,31 @@
-//! Runs a job on the one node that holds its lease; the others are standbys and take over within seconds.
+//! Runs a job on the node that holds its lease, or on as many nodes as it has leases; the others are standbys and
+//! take over within seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use store::leader_election::LEASE_TERM;
-use store::{LeaderElection, LeaseStore};
-use tokio::time::timeout;
+use store::leader_election::{LEASE_TERM, RENEW_INTERVAL};
+use store::lease::{LEASE_SLACK, Lease};
+use store::{LeaderElection, LeaseStore, StoreError};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What the leader does.
 #[async_trait]
 pub(crate) trait LeaderJob: Send + Sync + 'static {
-    /// The name of the lease.
-    const LEASE: &'static str;
+    /// The names of the leases: as many nodes lead at the same time.
+    const LEASES: &'static [&'static str];
     /// How long [`LeaderJob::lead`] may take to end once it is stopped.
     const STOP_TIMEOUT: Duration;
 
     /// Waits until the job is needed. Until then no lease is acquired.
     async fn wait_until_needed(&self);
 
-    /// Works until stopped. It is dropped if this node is no longer the leader.
-    async fn lead(&self, stop: &CancellationToken);
+    /// Works until stopped, under the lease at that index. It is dropped if this node no longer holds the lease.
+    async fn lead(&self, lease: usize, stop: &CancellationToken);
 
     /// Called when this node does not lead any more.
     fn ended(&self);
@@ -64,30 +66,30 @@ impl LeaderJobHandle {
 pub(crate) fn start<J: LeaderJob>(job: J, candidacy: &Candidacy) -> LeaderJobHandle {
     let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let (stopped, end_guard) = (stop.clone(), ended.clone().drop_guard());
-    let election = Election::new(Arc::clone(&candidacy.leases), J::LEASE, &candidacy.holder)
-        .with_dead_holder_check(candidacy.is_dead_node);
+    let candidacy = candidacy.clone();
     let task = AbortOnDropHandle::new(tokio::spawn(async move {
         let _end_guard = end_guard;
-        run(&job, &election, &stopped).await;
-        election.release().await;
+        run(&job, &candidacy, &stopped).await;
     }));
     LeaderJobHandle { stop, stop_timeout: J::STOP_TIMEOUT, task, ended }
 }
 
-async fn run<J: LeaderJob>(job: &J, election: &Election, stop: &CancellationToken) {
+async fn run<J: LeaderJob>(job: &J, candidacy: &Candidacy, stop: &CancellationToken) {
     tokio::select! {
         () = job.wait_until_needed() => {}
         () = stop.cancelled() => return,
     }
-    loop {
-        tokio::select! {
-            () = election.wait_until_leader() => {}
-            () = stop.cancelled() => return,
-        }
+    let elections: Vec<_> = J::LEASES.iter().map(|name| candidacy.election(name)).collect();
+    while !stop.is_cancelled() {
+        let lease = tokio::select! {
+            lease = candidacy.wait_for_lease(J::LEASES, &elections) => lease,
+            () = stop.cancelled() => break,
+        };
+        let Some(election) = elections.get(lease) else { break };
         let end = tokio::select! {
             biased;
             end = election.renew(|| None) => Some(end),
-            () = job.lead(stop) => None,
+            () = job.lead(lease, stop) => None,
         };
         job.ended();
         if let Some(end) = end {
@@ -96,8 +98,50 @@ async fn run<J: LeaderJob>(job: &J, election: &Election, stop: &CancellationToke
                 () = stop.cancelled() => {}
             }
         }
-        if stop.is_cancelled() {
-            return;
+        election.release().await;
+    }
+}
+
+impl Candidacy {
+    fn election(&self, lease: &str) -> Election {
+        Election::new(Arc::clone(&self.leases), lease, &self.holder).with_dead_holder_check(self.is_dead_node)
+    }
+
+    /// Waits until this node holds one of the leases; returns its index.
+    async fn wait_for_lease(&self, names: &[&str], elections: &[Election]) -> usize {
+        if let [only] = elections {
+            only.wait_until_leader().await;
+            return 0;
         }
+        loop {
+            match self.available_lease(names).await {
+                // Another node may take it at the same time.
+                Ok(Some(lease)) => {
+                    if let Some(election) = elections.get(lease)
+                        && timeout(RENEW_INTERVAL, election.wait_until_leader()).await.is_ok()
+                    {
+                        return lease;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "leases not read; retrying"),
+            }
+            sleep(RENEW_INTERVAL).await;
+        }
+    }
+
+    /// The index of the first lease that is held by this node, or else of the first that is free.
+    async fn available_lease(&self, names: &[&str]) -> Result<Option<usize>, StoreError> {
+        let leases = self.leases.list_leases().await?;
+        let holder = |name: &str| {
+            let is_held = |lease: &&Lease| lease.is_held() && lease.remaining <= LEASE_TERM + LEASE_SLACK;
+            leases.iter().find(|lease| lease.name == name).filter(is_held).map(|lease| &*lease.holder)
+        };
+        let is_mine = |name: &&str| holder(name) == Some(&*self.holder);
+        let is_free = |name: &&str| holder(name).is_none_or(self.is_dead_node);
+        Ok(names
+            .iter()
+            .position(|name| is_mine(&name))
+            .or_else(|| names.iter().position(|name| is_free(&name))))
     }
 }

@@ -160,10 +160,16 @@ impl Services {
         Ok(opened)
     }
 
-    /// Starts webhook delivery under leader election: of all nodes the lease holder delivers.
+    /// Starts webhook delivery under leader election: each node that holds one of its leases delivers a
+    /// share of the webhooks.
     pub(super) fn start_dispatcher(&mut self, sender: &WebhookSender, env: &Env) {
-        let dispatcher = Dispatcher { context: self.delivery_context.clone(), sender: sender.clone() };
-        self.dispatcher = Some(leader_job::start(dispatcher, &self.candidacy(env)));
+        let candidacy = self.candidacy(env);
+        let dispatcher = Dispatcher {
+            leases: Arc::clone(&candidacy.leases),
+            context: self.delivery_context.clone(),
+            sender: sender.clone(),
+        };
+        self.dispatcher = Some(leader_job::start(dispatcher, &candidacy));
     }
 
     /// Starts sending mails under leader election.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use domain::webhook::{decide, evolve};
 use domain::{
-    Reason, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot, WebhookUrl,
+    BatchSize, Reason, UserId, Webhook, WebhookCommand, WebhookEvent, WebhookId, WebhookSecret, WebhookSlot,
+    WebhookUrl,
 };
 use store::{AppendError, Appended, Env, EventStore, Guard, StreamId};
 
@@ -24,6 +25,8 @@ pub struct NewWebhook {
     pub description: Option<Reason>,
     /// Delivery begins behind this position.
     pub after: u64,
+    /// The largest number of events in one delivery; `None`: each event is delivered by itself.
+    pub batch: Option<BatchSize>,
 }
 
 /// The registration under a new id.
@@ -51,10 +54,10 @@ impl Decider for Registration {
     }
 
     fn decide(&self, owned: OwnedWebhooks, env: &Env) -> Result<Decision<WebhookState>, CommandError> {
-        let NewWebhook { owner, url, types, description, after } = self.new.clone();
+        let NewWebhook { owner, url, types, description, after, batch } = self.new.clone();
         let slot = WebhookSlot::select(&owned.free, u32::from_be_bytes(env.bytes()));
         let secret = self.secret.clone();
-        let command = WebhookCommand::Register { owner, url, secret, types, description, after, slot };
+        let command = WebhookCommand::Register { owner, url, secret, types, description, after, batch, slot };
         let events = decide(&Webhook::Absent, command)?;
         let encoded = events.iter().map(WebhookEvent::encode);
         let mut write = event_codec::stream_write(env, &self.id.stream(), 0, encoded)?;

@@ -298,6 +298,8 @@ schemas! {
             .examples(["https://example.com/events"])),
         required("types", strings("The event types that are delivered; empty: all.")),
         optional("description", string("What it is for.")),
+        optional("batch", small_integer(
+            "The largest number of events in one delivery; left out if each is delivered by itself.")),
         required("state", string(
             "`active`; `waiting`: deliveries continue once a read model includes the webhook or its owner;\n\
              `failing`: an event could not be delivered and is retried; `suspended`: nothing is delivered\n\
@@ -323,12 +325,13 @@ schemas! {
         required("next_attempt_at", time("When the next attempt is due.")),
         required("error", string("Why the last attempt failed.")),
     }
-    Attempt = "DeliveryAttempt", "One attempt to deliver one event.", [], {
+    Attempt = "DeliveryAttempt", "One attempt to deliver one event, or a batch.", [], {
         required("number", integer("Counted from 1 for each webhook.")),
         required("at", time("When the attempt began.")),
-        required("position", integer("The event's position in the log.")),
-        required("event", string("The event's id, which is also the header `webhook-id`.")),
-        required("type", string("The type of the event.")),
+        required("position", integer("The event's position in the log; of a batch, that of its first event.")),
+        required("event", string("The event's id; of a batch, that of its first event.")),
+        required("type", string("The type of the event; of a batch, that of its first event.")),
+        optional("batch", small_integer("The number of events in the batch; left out if it is none.")),
         required("attempt", small_integer("The number of attempts for this event so far, this one included.")),
         required("replay", boolean("Whether the delivery is part of a replay.")),
         required("delivered", boolean("Whether the receiver accepted the event.")),

@@ -62,7 +62,7 @@ struct InHand {
 
 #[async_trait]
 impl LeaderJob for Mailer {
-    const LEASE: &'static str = "mailer";
+    const LEASES: &'static [&'static str] = &["mailer"];
     const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
     /// Records where mails begin, at the first start of all; then waits until there may be one.
@@ -97,7 +97,7 @@ impl LeaderJob for Mailer {
         }
     }
 
-    async fn lead(&self, stop: &CancellationToken) {
+    async fn lead(&self, _lease: usize, stop: &CancellationToken) {
         loop {
             match self.send_mails(stop).await {
                 Ok(()) => return,

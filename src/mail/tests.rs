@@ -114,7 +114,7 @@ impl World {
         // The record of the first start.
         drop(self.open_record().await);
         let mailer = self.mailer();
-        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(&CancellationToken::new()).await }))
+        AbortOnDropHandle::new(tokio::spawn(async move { mailer.lead(0, &CancellationToken::new()).await }))
     }
 
     async fn open_record(&self) -> ProgressRecord {

@@ -15,12 +15,17 @@ use super::send_error::SendError;
 use super::sender::WebhookSender;
 use crate::command::WebhookState;
 
-/// An event to be delivered to one webhook.
+/// An event, or a batch, to be delivered to one webhook.
 pub(super) struct Delivery<'a> {
     pub(super) id: WebhookId,
     pub(super) webhook: &'a ActiveWebhook,
     pub(super) url: &'a WebhookUrl,
-    pub(super) event: &'a StoredEvent,
+    /// The event, or the first one of the batch.
+    pub(super) first: &'a StoredEvent,
+    /// The position of the last one.
+    pub(super) last: u64,
+    /// The number of events in the batch; `None`: it is none.
+    pub(super) batch: Option<usize>,
     pub(super) message: Message,
     pub(super) is_replay: bool,
 }
@@ -50,7 +55,7 @@ impl DeliveryContext {
     #[tracing::instrument(
         name = "webhook_delivery",
         skip_all,
-        fields(webhook = %delivery.id, position = delivery.event.envelope.position.get(), attempt = attempt)
+        fields(webhook = %delivery.id, position = delivery.first.envelope.position.get(), attempt = attempt)
     )]
     pub(super) async fn attempt(
         &self,
@@ -59,7 +64,7 @@ impl DeliveryContext {
         attempt: u32,
         writer: &mut CursorWriter,
     ) -> Result<Option<FailedAttempt>, SendError> {
-        let Delivery { id: _, webhook, url, event, message, is_replay } = delivery;
+        let Delivery { id: _, webhook, url, first, last: _, batch, message, is_replay } = delivery;
         let (started, now) = (Instant::now(), self.env.now());
         let answer = sender.send(url, message.headers(webhook, now), message.body.clone()).await;
         if let Err(error) = answer
@@ -68,11 +73,12 @@ impl DeliveryContext {
             return Err(error);
         }
         let (status, error) = status_and_error(answer.map(|answer| answer.status));
-        let (position, event_type) = (event.envelope.position.get(), event.envelope.event_type.clone());
+        let (position, event_type) = (first.envelope.position.get(), first.envelope.event_type.clone());
         writer.record_attempt(&AttemptRecord {
             at: now,
             position,
-            event: message.id.clone(),
+            event: first.envelope.id.hyphenated().to_string(),
+            batch: *batch,
             event_type,
             attempt,
             replay: *is_replay,
@@ -94,7 +100,9 @@ impl DeliveryContext {
     /// Sends a test event at once, beside the worker of the webhook, and without retries.
     pub(crate) async fn test(&self, sender: &WebhookSender, state: &WebhookState) -> TestDelivery {
         let now = self.env.now();
-        let message = Message::for_test(self.env.uuid(), self.store.identity(), &state.id.stream(), now);
+        let is_batch = state.webhook.as_ref().is_some_and(|webhook| webhook.batch.is_some());
+        let (id, log) = (self.env.uuid(), self.store.identity());
+        let message = Message::for_test(id, log, &state.id.stream(), now, is_batch);
         let started = Instant::now();
         let answer = match state.webhook.as_ref().and_then(|webhook| Some((webhook, webhook.url.known()?))) {
             Some((webhook, url)) => sender.send(url, message.headers(webhook, now), message.body).await,

@@ -71,8 +71,11 @@ pub(crate) struct FailingDelivery {
 pub(crate) struct AttemptRecord {
     pub(crate) at: Timestamp,
     pub(crate) position: u64,
-    /// The id of the event, which is the `webhook-id` of the delivery.
+    /// The id of the event, or of the first one of the batch.
     pub(crate) event: String,
+    /// The number of events in the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<usize>,
     #[serde(rename = "type")]
     pub(crate) event_type: String,
     /// The number of this attempt, from 1.

@@ -5,13 +5,11 @@
 //! involves no webhook. Each webhook has its own worker, so a slow or failing endpoint delays no other. One
 //! attempt is made in `attempt`; which node runs the workers is decided in `dispatcher`.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use domain::{
-    ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl,
-    stored_event_types,
-};
-use store::{Corruption, EventQuery, Page, Position, StoreError, StreamId, WriteError};
+use domain::{ActiveWebhook, SuspensionReason, WebhookCommand, WebhookId, WebhookRejection, WebhookUrl};
+use store::{Corruption, Page, Position, StoreError, StreamCache, StreamId, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,20 +24,22 @@ use super::message::Message;
 use super::retry_policy::GIVE_UP_AFTER;
 use super::retry_schedule::{remaining_delay, schedule_retry};
 use super::sender::WebhookSender;
+use super::shared_reader::{SharedReader, Subscription};
 use crate::command::{CommandError, WebhookState};
 
 /// Events read at once.
-const PAGE_SIZE: usize = 50;
+const PAGE_SIZE: usize = 100;
 /// The pause after an error of this node or its database.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after an error that does not pass by itself.
 const DAMAGE_PAUSE: Duration = Duration::from_mins(1);
-/// Events appended within this time are read together.
-const COALESCE_DELAY: Duration = Duration::from_millis(20);
 /// How long a page of events and the check of the owner's authorization remain valid.
 const CHECK_VALIDITY: Duration = Duration::from_secs(1);
-/// The longest wait for a notification, in case one was lost.
-const MAX_WAIT: Duration = Duration::from_mins(1);
+/// How often a webhook whose cursor is ahead of the log is looked at again.
+const AHEAD_CHECK_INTERVAL: Duration = Duration::from_mins(1);
+/// How long the cursor of a webhook without events to deliver may stay behind, in milliseconds: at least and at
+/// most, so that those of many webhooks do not move at the same time.
+const IDLE_INTERVAL_MS: Range<u64> = 30_000..60_000;
 /// How long the cursor may take to be flushed when the worker stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,6 +50,9 @@ pub(super) struct DeliveryWorker {
     pub(super) context: DeliveryContext,
     pub(super) sender: WebhookSender,
     pub(super) recorder: CursorRecorder,
+    pub(super) reader: SharedReader,
+    /// The versions of the streams of webhooks, according to the log.
+    pub(super) versions: StreamCache<u64>,
     /// The version of the webhook in the read model.
     pub(super) version: watch::Receiver<u64>,
     pub(super) state: SharedState,
@@ -122,12 +125,13 @@ impl DeliveryWorker {
         }
         let is_failing = writer.cursor.failing().is_some();
         self.state.set(if is_failing { DeliveryState::Failing } else { DeliveryState::Active });
-        let stop = self.stop.clone();
+        let (stop, feed) = (self.stop.clone(), self.reader.subscribe(self.id, &webhook));
         let exit = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(LoopExit::Finished),
-            exit = Box::pin(self.deliver_pages(&webhook, version, url, &mut writer)) => exit,
+            exit = Box::pin(self.deliver_pages(&webhook, version, url, &feed, &mut writer)) => exit,
         };
+        feed.stop_waiting(&mut writer);
         // A graceful stop repeats no delivery.
         match timeout(FLUSH_TIMEOUT, writer.flush()).await {
             Ok(Err(conflict @ WriteError::Conflict)) => Err(conflict.into()),
@@ -176,7 +180,7 @@ impl DeliveryWorker {
         tokio::select! {
             () = stop.cancelled() => Ok(LoopExit::Finished),
             exit = self.changed() => Ok(exit),
-            () = sleep(MAX_WAIT) => Ok(LoopExit::Changed),
+            () = sleep(AHEAD_CHECK_INTERVAL) => Ok(LoopExit::Changed),
         }
     }
 
@@ -185,41 +189,54 @@ impl DeliveryWorker {
         webhook: &ActiveWebhook,
         version: u64,
         url: &WebhookUrl,
+        feed: &Subscription,
         writer: &mut CursorWriter,
     ) -> Result<LoopExit, DeliveryError> {
         loop {
-            let head = self.context.store.progress().head.get();
             let replay = writer.cursor.begin_replay(webhook);
-            let (after, until) = replay.unwrap_or((writer.cursor.position, head));
-            if after >= until {
-                if replay.is_some() {
+            let page = match replay {
+                Some((after, until)) if after >= until => {
                     writer.cursor.end_replay();
                     writer.mark_dirty();
-                } else if let Some(exit) = self.wait(writer, head).await? {
-                    return Ok(exit);
+                    continue;
                 }
-                continue;
-            }
-            let query = EventQuery {
-                after: Position::new(after),
-                until: Some(Position::new(until)),
-                limit: PAGE_SIZE,
-                types: stored_event_types(&webhook.types),
-                ..EventQuery::default()
+                Some((after, until)) => {
+                    feed.log_page(Position::new(after), Position::new(until), PAGE_SIZE).await?
+                }
+                None => {
+                    let after = Position::new(writer.cursor.position);
+                    let page = feed.page(after, PAGE_SIZE).await?;
+                    if page.next == after {
+                        if let Some(exit) = self.wait(feed, writer).await? {
+                            return Ok(exit);
+                        }
+                        continue;
+                    }
+                    page
+                }
             };
-            // Personal values are never sent.
-            let page = self.context.store.redacted_page(&query).await?;
-            if !page.events.is_empty() {
-                // No event is sent that follows a change or the deletion of the webhook.
-                let newer = self.context.store.first_newer_event(&self.stream, version, Position::START);
-                if newer.await?.is_some() {
-                    return Ok(LoopExit::Changed);
-                }
+            // No event is sent that follows a change or the deletion of the webhook.
+            if !page.events.is_empty() && !self.is_unchanged(version).await? {
+                return Ok(LoopExit::Changed);
             }
             if let Some(exit) = self.deliver_page(webhook, url, &page, replay.is_some(), writer).await? {
                 return Ok(exit);
             }
         }
+    }
+
+    /// Whether the stream of the webhook has no event after that version. Of many workers that ask at the same
+    /// time, one reads.
+    async fn is_unchanged(&self, version: u64) -> Result<bool, DeliveryError> {
+        if self.versions.get(&self.stream).await == Some(version) {
+            return Ok(true);
+        }
+        let head = self.context.store.progress().head;
+        let newer = self.context.store.first_newer_event(&self.stream, version, Position::START).await?;
+        if newer.is_none() {
+            self.versions.insert(self.stream.clone(), version, head);
+        }
+        Ok(newer.is_none())
     }
 
     /// Delivers the events of a page. A page that has become stale is left, to be read again from the cursor.
@@ -232,7 +249,9 @@ impl DeliveryWorker {
         writer: &mut CursorWriter,
     ) -> Result<Option<LoopExit>, DeliveryError> {
         let (read_at, mut owner_checked) = (Instant::now(), None);
-        for event in &page.events {
+        let size = webhook.batch.map_or(1, |batch| usize::try_from(batch.events()).unwrap_or(1));
+        for events in page.events.chunks(size) {
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
             if self.version.has_changed().unwrap_or(true) {
                 return Ok(Some(LoopExit::Changed));
             }
@@ -240,14 +259,14 @@ impl DeliveryWorker {
             if read_at.elapsed() > CHECK_VALIDITY {
                 return Ok(None);
             }
-            let message = Message::for_event(
-                event,
-                self.context.store.identity(),
-                writer.cursor.previous(),
-                is_replay,
-            )?;
-            let delivery = Delivery { id: self.id, webhook, url, event, message, is_replay };
-            if let Some(exit) = self.deliver_event(&delivery, writer, &mut owner_checked).await? {
+            let (log, previous) = (self.context.store.identity(), writer.cursor.previous());
+            let message = match webhook.batch {
+                Some(_) => Message::for_batch(events, log, previous, is_replay)?,
+                None => Message::for_event(first, log, previous, is_replay)?,
+            };
+            let (last, batch) = (last.envelope.position.get(), webhook.batch.map(|_| events.len()));
+            let delivery = Delivery { id: self.id, webhook, url, first, last, batch, message, is_replay };
+            if let Some(exit) = self.deliver(&delivery, writer, &mut owner_checked).await? {
                 return Ok(Some(exit));
             }
             writer.submit_if_due()?;
@@ -263,24 +282,24 @@ impl DeliveryWorker {
     /// Waits for the next event; the exit if the webhook changes before.
     async fn wait(
         &mut self,
+        feed: &Subscription,
         writer: &mut CursorWriter,
-        head: u64,
     ) -> Result<Option<LoopExit>, DeliveryError> {
         writer.submit_if_due()?;
-        let mut updates = self.context.store.watch_progress();
-        let due = writer.submit_due().unwrap_or_else(|| Instant::now() + MAX_WAIT);
-        tokio::select! {
-            exit = self.changed() => return Ok(Some(exit)),
-            update = updates.wait_for(|progress| progress.head.get() > head) => {
-                if update.is_err() {
-                    // The store has stopped.
-                    return Ok(Some(LoopExit::Finished));
-                }
-            }
-            () = sleep_until(due) => {}
-        }
-        sleep(COALESCE_DELAY).await;
-        Ok(None)
+        let after = Position::new(writer.cursor.position);
+        let due = writer.submit_due().unwrap_or_else(|| Instant::now() + self.idle_interval());
+        let exit = tokio::select! {
+            exit = self.changed() => Some(exit),
+            () = feed.wait(after) => None,
+            () = sleep_until(due) => None,
+        };
+        feed.stop_waiting(writer);
+        Ok(exit)
+    }
+
+    fn idle_interval(&self) -> Duration {
+        let Range { start, end } = IDLE_INTERVAL_MS;
+        Duration::from_millis(start + u64::from_be_bytes(self.context.env.bytes()) % (end - start))
     }
 
     /// Waits until the webhook changes, or the dispatcher ends.
@@ -288,14 +307,14 @@ impl DeliveryWorker {
         if self.version.changed().await.is_ok() { LoopExit::Changed } else { LoopExit::Finished }
     }
 
-    /// Makes attempts until the receiver acknowledges the event.
-    async fn deliver_event(
+    /// Makes attempts until the receiver acknowledges the event, or the batch.
+    async fn deliver(
         &mut self,
         delivery: &Delivery<'_>,
         writer: &mut CursorWriter,
         owner_checked: &mut Option<Instant>,
     ) -> Result<Option<LoopExit>, DeliveryError> {
-        let (owner, position) = (delivery.webhook.owner, delivery.event.envelope.position.get());
+        let (owner, position) = (delivery.webhook.owner, delivery.first.envelope.position.get());
         let remaining = remaining_delay(&writer.cursor, position, self.context.env.now());
         let mut retry_at = remaining.map(|remaining| Instant::now() + remaining);
         loop {
@@ -325,7 +344,7 @@ impl DeliveryWorker {
             }
             let number = writer.cursor.failing_at(position).map_or(0, |failing| failing.failures) + 1;
             let Some(failed) = self.context.attempt(&self.sender, delivery, number, writer).await? else {
-                writer.cursor.mark_delivered(position);
+                writer.cursor.mark_delivered(delivery.last);
                 self.state.set(DeliveryState::Active);
                 return Ok(None);
             };

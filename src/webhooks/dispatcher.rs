@@ -1,17 +1,20 @@
-//! Leader election for webhook delivery: the one node that holds the lease `webhooks` runs the worker pool;
-//! the others are standbys and take over within seconds.
+//! Leader election for webhook delivery: each node that holds one of its leases runs a worker pool for its share of
+//! the webhooks; the others are standbys and take over within seconds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::WebhookEvent;
 use store::leader_election::RENEW_INTERVAL;
-use store::{EventQuery, Position};
+use store::{EventQuery, LeaseStore, Position};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery_context::DeliveryContext;
 use super::sender::WebhookSender;
+use super::shards::{LEASES, ShardAssignment, Shards};
 use super::worker_pool::{STOP_TIMEOUT, WorkerPool};
 use crate::leader_job::LeaderJob;
 
@@ -19,15 +22,16 @@ use crate::leader_job::LeaderJob;
 /// registers is noticed at once.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Delivers webhooks while this node is the leader.
+/// Delivers webhooks while this node holds a lease.
 pub(crate) struct Dispatcher {
+    pub(crate) leases: Arc<dyn LeaseStore>,
     pub(crate) context: DeliveryContext,
     pub(crate) sender: WebhookSender,
 }
 
 #[async_trait]
 impl LeaderJob for Dispatcher {
-    const LEASE: &'static str = "webhooks";
+    const LEASES: &'static [&'static str] = LEASES;
     const STOP_TIMEOUT: Duration = STOP_TIMEOUT;
 
     /// Waits until the log contains the registration of a webhook.
@@ -59,8 +63,13 @@ impl LeaderJob for Dispatcher {
     }
 
     /// Delivers until this node is stopped; the workers then flush their cursors.
-    async fn lead(&self, stop: &CancellationToken) {
-        WorkerPool::new(&self.context, &self.sender).run(stop).await;
+    async fn lead(&self, lease: usize, stop: &CancellationToken) {
+        let (publish, shards) = watch::channel(Shards::default());
+        let assignment = ShardAssignment { leases: Arc::clone(&self.leases), own: lease };
+        tokio::select! {
+            () = WorkerPool::new(&self.context, &self.sender, shards).run(stop) => {}
+            () = assignment.run(&publish) => {}
+        }
     }
 
     fn ended(&self) {

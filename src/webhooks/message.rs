@@ -1,5 +1,6 @@
 //! The request of a delivery, by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>): a `CloudEvent`
-//! in structured mode (HTTP protocol binding 1.0.2, §3.2), signed with HMAC-SHA-256.
+//! in structured mode, or several in batched mode (HTTP protocol binding 1.0.2, §3.2 and §3.3), signed with
+//! HMAC-SHA-256.
 //!
 //! The body never contains personal values: once sent, they could not be erased.
 
@@ -19,6 +20,8 @@ use crate::cloud_event::{CloudEvent, Disclosure, source};
 
 const CLOUD_EVENTS_JSON: HeaderValue =
     HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+const CLOUD_EVENTS_BATCH_JSON: HeaderValue =
+    HeaderValue::from_static("application/cloudevents-batch+json; charset=utf-8");
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
@@ -29,13 +32,14 @@ const SECRET_PREFIX: &str = "whsec_";
 /// How long the previous secret remains valid after a rotation.
 const SECRET_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
-/// The body of a delivery and its message id.
+/// The body of a delivery, its media type and its message id.
 #[derive(Clone)]
 pub(super) struct Message {
     /// The `webhook-id`. It is the same in every attempt at one event, so that receivers can discard
     /// duplicates.
     pub(super) id: String,
     pub(super) body: Vec<u8>,
+    content_type: HeaderValue,
 }
 
 #[derive(Serialize)]
@@ -50,6 +54,12 @@ struct DeliveryBody {
     replay: bool,
 }
 
+impl DeliveryBody {
+    fn new(event: &StoredEvent, log: LogIdentity, previous: u64, replay: bool) -> Self {
+        Self { event: CloudEvent::new(event, log, Disclosure::Redacted), previous, replay }
+    }
+}
+
 impl Message {
     pub(super) fn for_event(
         event: &StoredEvent,
@@ -58,13 +68,39 @@ impl Message {
         replay: bool,
     ) -> serde_json::Result<Self> {
         let id = event.envelope.id.hyphenated().to_string();
-        let event = CloudEvent::new(event, log, Disclosure::Redacted);
-        Ok(Self { id, body: serde_json::to_vec(&DeliveryBody { event, previous, replay })? })
+        let body = serde_json::to_vec(&DeliveryBody::new(event, log, previous, replay))?;
+        Ok(Self { id, body, content_type: CLOUD_EVENTS_JSON })
     }
 
-    pub(super) fn for_test(id: Uuid, log: LogIdentity, webhook: &str, now: Timestamp) -> Self {
+    /// The first event and the number of events identify a batch: they follow each other in the log.
+    pub(super) fn for_batch(
+        events: &[StoredEvent],
+        log: LogIdentity,
+        previous: u64,
+        replay: bool,
+    ) -> serde_json::Result<Self> {
+        let positions = events.iter().map(|event| event.envelope.position.get());
+        let previous = std::iter::once(previous).chain(positions);
+        let bodies: Vec<_> = events
+            .iter()
+            .zip(previous)
+            .map(|(event, previous)| DeliveryBody::new(event, log, previous, replay))
+            .collect();
+        let first = events.first().map(|event| event.envelope.id).unwrap_or_default();
+        let id = format!("batch-{}-{}", first.hyphenated(), events.len());
+        Ok(Self { id, body: serde_json::to_vec(&bodies)?, content_type: CLOUD_EVENTS_BATCH_JSON })
+    }
+
+    /// A test event, in an array if the webhook gets batches.
+    pub(super) fn for_test(
+        id: Uuid,
+        log: LogIdentity,
+        webhook: &str,
+        now: Timestamp,
+        is_batch: bool,
+    ) -> Self {
         let id = id.hyphenated().to_string();
-        let body = json!({
+        let event = json!({
             "specversion": "1.0",
             "id": id,
             "source": source(log),
@@ -75,7 +111,9 @@ impl Message {
             "datacontenttype": "application/json",
             "data": {},
         });
-        Self { body: body.to_string().into_bytes(), id }
+        let (body, content_type) =
+            if is_batch { (json!([event]), CLOUD_EVENTS_BATCH_JSON) } else { (event, CLOUD_EVENTS_JSON) };
+        Self { body: body.to_string().into_bytes(), id, content_type }
     }
 
     /// The request headers, with one signature for each secret that is valid at `now`.
@@ -85,7 +123,7 @@ impl Message {
         let time = now.as_second();
         let signature = sign(&secrets, &self.id, time, &self.body);
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, CLOUD_EVENTS_JSON);
+        headers.insert(CONTENT_TYPE, self.content_type.clone());
         headers.insert(TIME, HeaderValue::from(time));
         for (name, value) in [(ID, &self.id), (SIGNATURE, &signature)] {
             // Ids and signatures consist of characters that are valid in a header.

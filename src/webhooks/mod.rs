@@ -32,6 +32,8 @@ mod retry_policy;
 mod retry_schedule;
 mod send_error;
 mod sender;
+mod shards;
+mod shared_reader;
 mod status;
 mod worker_pool;
 

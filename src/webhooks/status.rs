@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{ActiveWebhook, SuspensionReason, WebhookUrl};
+use domain::{ActiveWebhook, BatchSize, SuspensionReason, WebhookUrl};
 use projections::{Projection, Users, Webhooks};
 use serde::Serialize;
 use store::canonical::rfc3339;
@@ -31,6 +31,8 @@ pub(crate) struct WebhookStatus {
     pub(crate) types: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<u64>,
     /// The name of a [`DeliveryState`].
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,6 +207,7 @@ impl WebhookStatus {
                 .description
                 .as_ref()
                 .and_then(|words| Some(words.known()?.as_str().to_owned())),
+            batch: webhook.batch.map(BatchSize::events),
             state: delivery_state.as_str(),
             suspended: webhook.suspended.map(SuspensionReason::as_str),
             waiting: waiting.filter(|_| is_waiting),

@@ -1,12 +1,12 @@
-//! The worker pool of the delivering node: one delivery worker per active webhook, reconciled with the read
-//! model.
+//! The worker pool of a delivering node: one delivery worker per active webhook of its shards, reconciled with the
+//! read model.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{UserId, WebhookId};
-use store::{Position, StoreError, StreamId};
+use store::{Position, StoreError, StreamCache, StreamId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -18,6 +18,8 @@ use super::delivery_context::DeliveryContext;
 use super::delivery_state::{DeliveryState, SharedState};
 use super::delivery_worker::DeliveryWorker;
 use super::sender::WebhookSender;
+use super::shards::Shards;
+use super::shared_reader::SharedReader;
 use crate::query::QueryError;
 
 /// How often the workers are reconciled with the read model, if it has changed.
@@ -28,6 +30,8 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const SLOW_RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the owners of webhooks are looked up, to delete the webhooks of erased owners.
 const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How many webhooks are known to be unchanged without a read for each.
+const CACHED_VERSIONS: usize = 10_000;
 /// Rows read at once.
 const PAGE_SIZE: usize = 500;
 /// How long workers may take to flush their cursors when they are stopped.
@@ -38,9 +42,13 @@ pub(super) struct WorkerPool<'a> {
     context: &'a DeliveryContext,
     sender: &'a WebhookSender,
     recorder: CursorRecorder,
+    reader: SharedReader,
+    versions: StreamCache<u64>,
     /// Dropped after the workers have stopped.
-    _recording: AbortOnDropHandle<()>,
+    _tasks: [AbortOnDropHandle<()>; 2],
     stop: CancellationToken,
+    /// The shards of this node.
+    shards: watch::Receiver<Shards>,
     running: HashMap<WebhookId, RunningWorker>,
     /// The number of suspended webhooks, which have no worker.
     suspended: usize,
@@ -51,25 +59,35 @@ pub(super) struct WorkerPool<'a> {
 struct RunningWorker {
     version: watch::Sender<u64>,
     state: SharedState,
+    /// Cancelled when another node delivers its shard.
+    stop: CancellationToken,
     task: AbortOnDropHandle<()>,
     since: Instant,
 }
 
 impl RunningWorker {
     fn has_to_restart(&self) -> bool {
-        self.task.is_finished() && !self.state.is_deleted()
+        self.task.is_finished() && !self.state.is_deleted() && !self.stop.is_cancelled()
     }
 }
 
 impl<'a> WorkerPool<'a> {
-    pub(super) fn new(context: &'a DeliveryContext, sender: &'a WebhookSender) -> Self {
+    pub(super) fn new(
+        context: &'a DeliveryContext,
+        sender: &'a WebhookSender,
+        shards: watch::Receiver<Shards>,
+    ) -> Self {
         let (recorder, recording) = CursorRecorder::start(Arc::clone(&context.deliveries));
+        let (reader, reading) = SharedReader::start(context.store.clone());
         Self {
             context,
             sender,
             recorder,
-            _recording: recording,
+            reader,
+            versions: StreamCache::new(context.store.clone(), CACHED_VERSIONS),
+            _tasks: [recording, reading],
             stop: CancellationToken::new(),
+            shards,
             running: HashMap::new(),
             suspended: 0,
             owner_check: None,
@@ -80,35 +98,47 @@ impl<'a> WorkerPool<'a> {
     pub(super) async fn run(mut self, stop: &CancellationToken) {
         let mut reconciled: Option<(Position, Instant)> = None;
         loop {
-            let position = self.context.rows.projected_position();
             let has_ended = self.running.values().any(RunningWorker::has_to_restart);
             let interval = if has_ended { RESTART_PAUSE } else { SLOW_RECONCILE_INTERVAL };
-            if reconciled.is_none_or(|(at, since)| at != position || since.elapsed() > interval) {
+            // The position first, so that no later event can seem to be in the rows.
+            let (projected, changed) = (self.context.rows.projected_position(), self.reader.last_change());
+            let is_current = |(at, since): (Position, Instant)| {
+                (projected == at || changed <= at) && since.elapsed() <= interval
+            };
+            if self.shards.has_changed().unwrap_or_default() || !reconciled.is_some_and(is_current) {
                 let result = tokio::select! {
                     result = self.reconcile() => result,
                     () = stop.cancelled() => return self.stop_all().await,
                 };
                 match result {
-                    Ok(()) => reconciled = Some((position, Instant::now())),
+                    Ok(()) => reconciled = Some((projected, Instant::now())),
                     Err(error) => {
+                        reconciled = None;
                         tracing::warn!(%error, "reading the read model `webhooks` failed; retrying");
                     }
                 }
             }
             self.publish_states();
+            let mut shards = self.shards.clone();
             tokio::select! {
                 () = sleep(RECONCILE_INTERVAL) => {}
+                Ok(()) = shards.changed() => {}
                 () = stop.cancelled() => return self.stop_all().await,
             }
         }
     }
 
     async fn reconcile(&mut self) -> Result<(), QueryError> {
+        let shards = *self.shards.borrow_and_update();
+        self.running
+            .iter()
+            .filter(|(id, _)| !shards.contains(**id))
+            .for_each(|(_, worker)| worker.stop.cancel());
         let (mut after, mut found) = (None, HashMap::new());
         self.suspended = 0;
         loop {
             let page = self.context.rows.page(after, PAGE_SIZE).await?;
-            for row in &page {
+            for row in page.iter().filter(|row| shards.contains(row.id)) {
                 found.insert(row.id, row.owner);
                 self.suspended += usize::from(row.suspended.is_some());
                 self.spawn_worker(row.id, row.version, row.suspended.is_some())?;
@@ -173,7 +203,7 @@ impl<'a> WorkerPool<'a> {
                 worker.version.send_if_modified(|known| std::mem::replace(known, version) != version);
             if worker.state.is_deleted()
                 || !worker.task.is_finished()
-                || (!has_changed && worker.since.elapsed() < RESTART_PAUSE)
+                || (!has_changed && !worker.stop.is_cancelled() && worker.since.elapsed() < RESTART_PAUSE)
             {
                 return Ok(());
             }
@@ -184,7 +214,7 @@ impl<'a> WorkerPool<'a> {
         }
         let stream = StreamId::from_trusted(id.stream())?;
         let (notify, version) = watch::channel(version);
-        let (context, sender, stop) = (self.context.clone(), self.sender.clone(), self.stop.clone());
+        let (context, sender, stop) = (self.context.clone(), self.sender.clone(), self.stop.child_token());
         let (state, recorder) = (SharedState::default(), self.recorder.clone());
         let worker = DeliveryWorker {
             id,
@@ -192,13 +222,15 @@ impl<'a> WorkerPool<'a> {
             context,
             sender,
             recorder,
+            reader: self.reader.clone(),
+            versions: self.versions.clone(),
             version,
             state: state.clone(),
-            stop,
+            stop: stop.clone(),
             refused_cursor: None,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(worker.run()));
-        self.running.insert(id, RunningWorker { version: notify, state, task, since: Instant::now() });
+        self.running.insert(id, RunningWorker { version: notify, state, stop, task, since: Instant::now() });
         Ok(())
     }
 

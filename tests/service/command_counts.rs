@@ -157,8 +157,14 @@ async fn personal_export_reads_no_foreign_webhooks() {
     let context = CommandContext::new("operator:test", "r");
     for _ in 0..FOREIGN {
         let url = WebhookUrl::parse("https://example.com/").unwrap();
-        let new =
-            NewWebhook { owner, url, types: vec!["UserErased".to_owned()], description: None, after: 0 };
+        let new = NewWebhook {
+            owner,
+            url,
+            types: vec!["UserErased".to_owned()],
+            description: None,
+            after: 0,
+            batch: None,
+        };
         app.services().webhooks.register(&context, new).await.unwrap();
     }
     let with = read_per_export().await;

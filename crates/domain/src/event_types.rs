@@ -48,6 +48,13 @@ pub fn stored_event_types(types: &[String]) -> Vec<String> {
     names
 }
 
+/// Whether events of this stored type erase a stream: their own, and those that share its data key.
+#[must_use]
+pub fn is_erasing_event_type(stored: &str) -> bool {
+    let current = current_event_type(stored);
+    current == UserEvent::ERASED || current == WebhookEvent::DELETED
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,7 +39,9 @@ mod samples;
 pub use authority::{
     Authority, Principal, SYSTEM_ACTOR, WEBHOOK_OWNER_ROLES, is_permitted, may_record_login, required_roles,
 };
-pub use event_types::{current_event_type, known_event_types, known_schemas, stored_event_types};
+pub use event_types::{
+    current_event_type, is_erasing_event_type, known_event_types, known_schemas, stored_event_types,
+};
 pub use login::{
     LatestLogin, LoginClient, LoginCommand, LoginEvent, LoginFailure, SPELL_TIMEOUT, UnknownLoginFailure,
 };
@@ -61,6 +63,6 @@ pub use value::{
     WebhookUrl, WebhookUrlError,
 };
 pub use webhook::{
-    ActiveWebhook, MAX_QUEUED_REPLAYS, Replay, SuspensionReason, Webhook, WebhookCommand, WebhookEvent,
-    WebhookRejection, WebhookSlot,
+    ActiveWebhook, BatchSize, MAX_QUEUED_REPLAYS, Replay, SuspensionReason, Webhook, WebhookCommand,
+    WebhookEvent, WebhookRejection, WebhookSlot,
 };

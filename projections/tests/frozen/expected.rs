@@ -266,6 +266,7 @@ fn webhook_events() -> [ExpectedEvent; 15] {
         types: some(types),
         description,
         after: 4711,
+        batch: None,
         slot,
     };
     let slot = WebhookSlot::new(100);

@@ -1,6 +1,6 @@
 //! `aegis webhooks register`, `delete`, `replay`, `cancel-replays`, `resume` and `rotate-secret`.
 
-use domain::{Reason, WebhookCommand, WebhookId, WebhookUrl};
+use domain::{BatchSize, Reason, WebhookCommand, WebhookId, WebhookUrl};
 use store::Position;
 
 use crate::cli::arguments::event_type;
@@ -30,6 +30,14 @@ pub(crate) struct RegisterArguments {
     /// Deliver events after this position; default: the head of the log
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
+    /// Deliver up to this many events in one request, in the batch format of `CloudEvents`; default: each by itself
+    #[arg(long, value_name = "EVENTS", value_parser = batch_size)]
+    batch: Option<BatchSize>,
+}
+
+fn batch_size(text: &str) -> Result<BatchSize, String> {
+    let size = text.parse().ok().and_then(BatchSize::new);
+    size.ok_or_else(|| format!("not a number of events from 1 to {}", BatchSize::MAX))
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +61,7 @@ pub(crate) struct ReplayArguments {
 }
 
 pub(super) async fn register(arguments: RegisterArguments, session: &Session, out: &mut Output) -> CliResult {
-    let RegisterArguments { url, owner, types, description, after } = arguments;
+    let RegisterArguments { url, owner, types, description, after, batch } = arguments;
     let services = &session.services;
     let owner = session.user(&owner).await?;
     if !may_own(&owner) {
@@ -69,7 +77,7 @@ pub(super) async fn register(arguments: RegisterArguments, session: &Session, ou
     if position > head {
         return Err(CliError::BeyondHead { position, head, hint: "" });
     }
-    let new = NewWebhook { owner: owner.id, url, types, description, after: position.get() };
+    let new = NewWebhook { owner: owner.id, url, types, description, after: position.get(), batch };
     let registered = services.webhooks.register(&session.context, new).await?;
     out.line(&format!("webhook {} is registered; it starts after position {position}", registered.id))?;
     let secret = registered.webhook.as_ref().and_then(|webhook| webhook.secret.known());

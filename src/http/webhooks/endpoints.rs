@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use domain::{Reason, Role, WebhookCommand, WebhookId, WebhookUrl};
+use domain::{BatchSize, Reason, Role, WebhookCommand, WebhookId, WebhookUrl};
 use serde::Serialize;
 use store::Position;
 use utoipa::ToSchema;
@@ -123,6 +123,10 @@ pub(crate) struct NewWebhookBody {
     description: Option<Reason>,
     /// Deliver events after this position; the head of the log by default.
     after: Option<u64>,
+    /// Deliver up to this many events in one request, in the batch format of `CloudEvents`; by default each event is
+    /// delivered by itself.
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 100)]
+    batch: Option<BatchSize>,
 }
 
 /// The list may be null.
@@ -137,7 +141,14 @@ impl FromFields for NewWebhookBody {
         let types = fields.event_types("types");
         let description = fields.reason("description");
         let after = fields.optional_number("after", 0..=MAX_POSITION);
-        Some(Self { url: url?, types: Some(types), description, after })
+        let batch = fields.optional_number("batch", 1..=u64::from(BatchSize::MAX));
+        Some(Self {
+            url: url?,
+            types: Some(types),
+            description,
+            after,
+            batch: batch.and_then(BatchSize::new),
+        })
     }
 }
 
@@ -168,7 +179,7 @@ pub(crate) async fn register_webhook(
     let services = app.services()?;
     let (actor, owner) = (owner.actor(), owner.user()?);
     let register = async |context: CommandContext| {
-        let NewWebhookBody { url, types, description, after } = body;
+        let NewWebhookBody { url, types, description, after, batch } = body;
         app.limits.register_webhook(owner)?;
         let permit = app.sender.try_lookup_permit().ok_or_else(ApiError::too_many_address_checks)?;
         if let Err(error) = app.sender.check(&url, Some(permit)).await {
@@ -182,7 +193,10 @@ pub(crate) async fn register_webhook(
             return Err(ApiError::beyond_head(Loc::Field("after"), after, head));
         }
         let (types, after) = (types.unwrap_or_default(), after.get());
-        Ok(services.webhooks.register(&context, NewWebhook { owner, url, types, description, after }).await?)
+        Ok(services
+            .webhooks
+            .register(&context, NewWebhook { owner, url, types, description, after, batch })
+            .await?)
     };
     let registered = attempt.execute(&actor, register).await?;
     let location = app.settings.http.path(&format!("/webhooks/{}", registered.id));

@@ -81,8 +81,16 @@ impl Writer {
         let id = WebhookId::from_uuid(self.env.uuid());
         let (url, slot) = (WebhookUrl::parse("https://example.com/").unwrap(), WebhookSlot::new(slot));
         let secret = WebhookSecret::new([1; 32]);
-        let register =
-            WebhookCommand::Register { owner, url, secret, types: vec![], description: None, after: 0, slot };
+        let register = WebhookCommand::Register {
+            owner,
+            url,
+            secret,
+            types: vec![],
+            description: None,
+            after: 0,
+            batch: None,
+            slot,
+        };
         let events = decide(&Webhook::Absent, register).unwrap();
         assert!(matches!(events.iter().fold(Webhook::Absent, evolve), Webhook::Present(_)));
         let encoded = events.iter().map(domain::WebhookEvent::encode);

@@ -1,5 +1,6 @@
 //! `/webhooks`: management and deliveries.
 
+mod batches;
 mod costs;
 mod egress_policy;
 mod endpoints;
@@ -9,6 +10,7 @@ mod owners;
 mod replays;
 mod signatures;
 mod slow_owners;
+mod spread;
 
 use reqwest::Method;
 use serde_json::{Value, json};

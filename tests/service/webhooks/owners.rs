@@ -150,7 +150,7 @@ async fn registrations_beside_the_erasure_of_their_owner_leave_nothing(store: St
         let register = async |number: u64| {
             sleep(Duration::from_millis(number)).await;
             let url = WebhookUrl::parse("https://example.com/").unwrap();
-            let new = NewWebhook { owner, url, types: Vec::new(), description: None, after: 0 };
+            let new = NewWebhook { owner, url, types: Vec::new(), description: None, after: 0, batch: None };
             services.webhooks.register(&context, new).await
         };
         let erase = async {

@@ -35,12 +35,18 @@ for line in sys.stdin:
         except WebhookVerificationError:
             continue
         raise SystemExit("a tampered body was accepted")
-    event = from_http_event(HTTPMessage(headers=headers, body=body))
-    print(json.dumps([event.get_type(), event.get_id(), event.get_extension("position")]))
+    bodies = [body]
+    if headers["content-type"].startswith("application/cloudevents-batch+json"):
+        # The library reads no batches: their elements are events in structured mode.
+        headers["content-type"] = "application/cloudevents+json"
+        bodies = [json.dumps(event).encode() for event in json.loads(body)]
+    for body in bodies:
+        event = from_http_event(HTTPMessage(headers=headers, body=body))
+        print(json.dumps([event.get_type(), event.get_id(), event.get_extension("position")]))
 "#;
 
 /// Type, id and position of each delivery, as the libraries parse it.
-fn checked(secrets: &[&str], deliveries: &[crate::support::ReceivedDelivery]) -> Vec<Value> {
+pub(super) fn checked(secrets: &[&str], deliveries: &[crate::support::ReceivedDelivery]) -> Vec<Value> {
     let mut python: Command = testkit::python_with("standardwebhooks==1.1.0 cloudevents==2.2.0");
     python.args(["-c", CHECK]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut python = python.spawn().unwrap();

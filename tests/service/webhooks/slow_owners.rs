@@ -76,7 +76,7 @@ async fn node_stops_at_once_while_it_looks_for_owners(store: Store) {
     let leases = app.services().projection_context.leases.clone();
     let is_held = async || {
         let all = leases.list_leases().await.unwrap();
-        all.iter().any(|lease| lease.name == "webhooks" && !lease.remaining.is_zero())
+        all.iter().any(|lease| lease.name == "webhooks-00" && !lease.remaining.is_zero())
     };
     eventually("the lease", async || is_held().await.then_some(())).await;
     let stopping = Instant::now();

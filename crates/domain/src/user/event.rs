@@ -119,7 +119,7 @@ impl UserEvent {
     pub(super) const VERIFICATION_REQUESTED: &'static str = "EmailVerificationRequested";
     pub(super) const EMAIL_VERIFIED: &'static str = "EmailVerified";
     pub(super) const RESET_REQUESTED: &'static str = "PasswordResetRequested";
-    pub(super) const ERASED: &'static str = "UserErased";
+    pub(crate) const ERASED: &'static str = "UserErased";
 
     /// All event types of a user.
     pub const TYPES: &'static [&'static str] = &[

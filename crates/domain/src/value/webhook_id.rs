@@ -24,6 +24,12 @@ impl WebhookId {
         Self(uuid)
     }
 
+    /// The bytes of the UUID.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// Parses an id as sent by clients, in either case.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{SuspensionReason, WebhookEvent, WebhookSlot};
+use super::{BatchSize, SuspensionReason, WebhookEvent, WebhookSlot};
 use crate::fields::Fields;
 use crate::payload::{DecodeError, DecodeProblem, EventPayload};
 use crate::upcast::UPCASTERS;
@@ -18,15 +18,17 @@ impl WebhookEvent {
     pub fn encode(&self) -> EventPayload {
         let encoded = UPCASTERS.new_payload(self.event_type());
         match self {
-            Self::WebhookRegistered { owner, url, secret, types, description, after, slot } => with_secret(
-                with_slot(encoded, *slot)
-                    .with("owner", owner.to_string())
-                    .with("types", types.join(&SEPARATOR.to_string()))
-                    .with("after", *after)
-                    .with_personal("url", url.known().map(WebhookUrl::as_str))
-                    .with_optional_personal("description", description.as_ref(), Reason::as_str),
-                secret,
-            ),
+            Self::WebhookRegistered { owner, url, secret, types, description, after, batch, slot } => {
+                with_secret(
+                    with_batch(with_slot(encoded, *slot), *batch)
+                        .with("owner", owner.to_string())
+                        .with("types", types.join(&SEPARATOR.to_string()))
+                        .with("after", *after)
+                        .with_personal("url", url.known().map(WebhookUrl::as_str))
+                        .with_optional_personal("description", description.as_ref(), Reason::as_str),
+                    secret,
+                )
+            }
             Self::WebhookSecretRotated { secret, previous_until } => {
                 with_secret(encoded.with("previous_until", previous_until.to_string()), secret)
             }
@@ -67,6 +69,7 @@ impl WebhookEvent {
                     Reason::from_stored,
                 )?,
                 after: fields.integer("after")?,
+                batch: fields.optional_parsed("batch", BatchSize::new)?,
                 slot: fields.optional_parsed("slot", WebhookSlot::new)?,
             }),
             Self::SECRET_ROTATED => Ok(Self::WebhookSecretRotated {
@@ -91,6 +94,13 @@ impl WebhookEvent {
 fn with_slot(encoded: EventPayload, slot: Option<WebhookSlot>) -> EventPayload {
     match slot {
         Some(slot) => encoded.with("slot", slot.number()),
+        None => encoded,
+    }
+}
+
+fn with_batch(encoded: EventPayload, batch: Option<BatchSize>) -> EventPayload {
+    match batch {
+        Some(batch) => encoded.with("batch", batch.events()),
         None => encoded,
     }
 }

@@ -1,6 +1,6 @@
 //! Commands on a webhook.
 
-use super::{SuspensionReason, WebhookSlot};
+use super::{BatchSize, SuspensionReason, WebhookSlot};
 use crate::value::{Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// A command with parsed values. The caller is already authorised.
@@ -20,6 +20,8 @@ pub enum WebhookCommand {
         description: Option<Reason>,
         /// The position after which delivery begins.
         after: u64,
+        /// The largest number of events in one delivery; `None`: each event is delivered by itself.
+        batch: Option<BatchSize>,
         /// The slot of the owner that it takes; `None` if the owner has no free one.
         slot: Option<WebhookSlot>,
     },

@@ -30,7 +30,7 @@ pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookE
         (Webhook::Absent, WebhookCommand::Register { slot: None, .. }) => Err(WebhookRejection::TooMany),
         (
             Webhook::Absent,
-            WebhookCommand::Register { owner, url, secret, types, description, after, slot },
+            WebhookCommand::Register { owner, url, secret, types, description, after, batch, slot },
         ) => Ok(vec![WebhookEvent::WebhookRegistered {
             owner,
             url: Erasable::Known(url),
@@ -38,6 +38,7 @@ pub fn decide(webhook: &Webhook, command: WebhookCommand) -> Result<Vec<WebhookE
             types,
             description: description.map(Erasable::Known),
             after,
+            batch,
             slot,
         }]),
         (Webhook::Present(_) | Webhook::Deleted { .. }, WebhookCommand::Register { .. }) => {

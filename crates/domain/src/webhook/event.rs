@@ -1,6 +1,6 @@
 //! The events of a webhook.
 
-use super::WebhookSlot;
+use super::{BatchSize, WebhookSlot};
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// An event of one webhook. URL and secret are encrypted, since both allow impersonation of the other side.
@@ -20,6 +20,8 @@ pub enum WebhookEvent {
         description: Option<Erasable<Reason>>,
         /// The position after which delivery begins.
         after: u64,
+        /// The largest number of events in one delivery; `None`: each event is delivered by itself.
+        batch: Option<BatchSize>,
         /// The slot of the owner that it holds. Webhooks of early releases have none.
         slot: Option<WebhookSlot>,
     },

@@ -8,7 +8,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
     match (webhook, event) {
         (
             Webhook::Absent,
-            WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after, slot: _ },
+            WebhookEvent::WebhookRegistered { owner, url, secret, types, description, after, batch, slot: _ },
         ) => Webhook::Present(Box::new(ActiveWebhook {
             owner: *owner,
             url: url.clone(),
@@ -17,6 +17,7 @@ pub fn evolve(webhook: Webhook, event: &WebhookEvent) -> Webhook {
             types: types.clone(),
             description: description.clone(),
             after: *after,
+            batch: *batch,
             suspended: None,
             resumed: 0,
             replays: Vec::new(),

@@ -3,6 +3,7 @@
 //! Delivery attempts and cursors are not events, since the log would grow with every delivery. They are
 //! stored separately, and every delivery can be repeated from the log.
 
+mod batch_size;
 mod codec;
 mod command;
 mod decide;
@@ -14,6 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use batch_size::BatchSize;
 pub use command::WebhookCommand;
 pub use decide::{WebhookRejection, decide};
 pub use event::{SuspensionReason, WebhookEvent};

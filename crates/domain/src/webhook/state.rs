@@ -1,6 +1,6 @@
 //! The state of a webhook.
 
-use super::SuspensionReason;
+use super::{BatchSize, SuspensionReason};
 use crate::value::{Erasable, Moment, Reason, UserId, WebhookSecret, WebhookUrl};
 
 /// The folded events of a webhook.
@@ -35,6 +35,8 @@ pub struct ActiveWebhook {
     pub description: Option<Erasable<Reason>>,
     /// The position after which delivery begins.
     pub after: u64,
+    /// The largest number of events in one delivery; `None`: each event is delivered by itself.
+    pub batch: Option<BatchSize>,
     /// Why it is suspended, if it is.
     pub suspended: Option<SuspensionReason>,
     /// Number of times it was resumed.

@@ -26,6 +26,7 @@ fn register() -> WebhookCommand {
         types: vec!["UserRegistered".to_owned(), "UserErased".to_owned()],
         description: Some(sample_reason()),
         after: 7,
+        batch: BatchSize::new(20),
         slot: Some(slot(3)),
     }
 }
@@ -133,6 +134,7 @@ fn stored_form_seals_url_secret_and_description() {
     WebhookRegistered 1
     data {
       "after": 7,
+      "batch": 20,
       "has_description": true,
       "owner": "01930000-0000-7000-8000-000000000001",
       "slot": 3,
@@ -211,19 +213,27 @@ fn every_event_round_trips_and_decodes_after_erasure() {
 }
 
 #[test]
-fn registration_without_a_slot_stays_readable() {
+fn registration_of_earlier_releases_stays_readable() {
     let mut stored = every_event().remove(0).encode();
     stored.data.remove("slot");
+    stored.data.remove("batch");
     let read = |stored: &crate::EventPayload| {
         let personal = Erasable::Known(&stored.personal);
         WebhookEvent::decode(stored.event_type, stored.schema, &stored.data, personal)
     };
-    let WebhookEvent::WebhookRegistered { slot, .. } = read(&stored).unwrap() else { panic!("{stored:?}") };
-    assert_eq!(slot, None);
+    let WebhookEvent::WebhookRegistered { slot, batch, .. } = read(&stored).unwrap() else {
+        panic!("{stored:?}")
+    };
+    assert_eq!((slot, batch), (None, None));
     assert_eq!(read(&stored).unwrap().claim_taken(), None);
     for wrong in [0, 101] {
         stored.data.insert("slot".to_owned(), wrong.into());
         assert!(read(&stored).is_err(), "slot {wrong}");
+    }
+    stored.data.remove("slot");
+    for wrong in [0, 101] {
+        stored.data.insert("batch".to_owned(), wrong.into());
+        assert!(read(&stored).is_err(), "batch {wrong}");
     }
 }
 
@@ -234,10 +244,11 @@ fn only_free_slots_are_selected() {
         assert!(free.contains(&WebhookSlot::select(&free, random).unwrap()), "{random}");
     }
     assert_eq!(WebhookSlot::select(&[], 7), None);
-    let WebhookCommand::Register { owner, url, secret, types, description, after, .. } = register() else {
+    let WebhookCommand::Register { owner, url, secret, types, description, after, batch, .. } = register()
+    else {
         unreachable!()
     };
-    let full = WebhookCommand::Register { owner, url, secret, types, description, after, slot: None };
+    let full = WebhookCommand::Register { owner, url, secret, types, description, after, batch, slot: None };
     assert_eq!(decide(&Webhook::Absent, full), Err(WebhookRejection::TooMany));
     assert_eq!(WebhookSlot::all().count(), 100);
     let claims: std::collections::HashSet<_> =

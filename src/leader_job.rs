@@ -137,11 +137,11 @@ impl Candidacy {
             let is_held = |lease: &&Lease| lease.is_held() && lease.remaining <= LEASE_TERM + LEASE_SLACK;
             leases.iter().find(|lease| lease.name == name).filter(is_held).map(|lease| &*lease.holder)
         };
-        let is_mine = |name: &&str| holder(name) == Some(&*self.holder);
-        let is_free = |name: &&str| holder(name).is_none_or(self.is_dead_node);
+        let is_mine = |name: &str| holder(name) == Some(&*self.holder);
+        let is_free = |name: &str| holder(name).is_none_or(self.is_dead_node);
         Ok(names
             .iter()
-            .position(|name| is_mine(&name))
-            .or_else(|| names.iter().position(|name| is_free(&name))))
+            .position(|name| is_mine(name))
+            .or_else(|| names.iter().position(|name| is_free(name))))
     }
 }

@@ -35,27 +35,37 @@ pub(super) const LEASES: &[&str] = &[
 ];
 const SHARDS: usize = LEASES.len();
 
-/// A set of shards.
+/// A set of shards, a bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shards([bool; SHARDS]);
+pub(super) struct Shards(u16);
 
 impl Shards {
     /// Whether a webhook belongs to one of them.
-    pub(super) fn contains(&self, id: WebhookId) -> bool {
+    pub(super) fn contains(self, id: WebhookId) -> bool {
         // The last bits of an id are random.
-        let shard = usize::from(id.as_bytes()[15]) % SHARDS;
-        self.0.get(shard).copied().unwrap_or_default()
+        let [.., last] = id.as_bytes();
+        self.0 & bit(usize::from(*last) % SHARDS) != 0
     }
 
     fn intersection(self, other: Self) -> Self {
-        Self(std::array::from_fn(|shard| self.0[shard] && other.0[shard]))
+        Self(self.0 & other.0)
     }
 
     /// Those of the holder of the lease at index `own`, among the holders of the `held` leases, in ascending order.
     fn of_holder(own: usize, held: &[usize]) -> Self {
         let rank = held.iter().position(|lease| *lease == own);
-        Self(std::array::from_fn(|shard| rank.is_some_and(|rank| shard % held.len() == rank)))
+        (0..SHARDS).filter(|shard| rank.is_some_and(|rank| shard % held.len() == rank)).collect()
     }
+}
+
+impl FromIterator<usize> for Shards {
+    fn from_iter<T: IntoIterator<Item = usize>>(shards: T) -> Self {
+        Self(shards.into_iter().map(bit).fold(0, |all, shard| all | shard))
+    }
+}
+
+fn bit(shard: usize) -> u16 {
+    1 << shard
 }
 
 /// Follows which shards the holder of a lease delivers.
@@ -137,7 +147,7 @@ mod tests {
     use super::*;
 
     fn shards(numbers: &[usize]) -> Shards {
-        Shards(std::array::from_fn(|shard| numbers.contains(&shard)))
+        numbers.iter().copied().collect()
     }
 
     #[test]
@@ -145,9 +155,13 @@ mod tests {
         for held in [vec![0], vec![3, 7], vec![0, 1, 15], (0..SHARDS).collect()] {
             let all: Vec<_> = held.iter().map(|own| Shards::of_holder(*own, &held)).collect();
             for shard in 0..SHARDS {
-                assert_eq!(all.iter().filter(|shards| shards.0[shard]).count(), 1, "{shard} of {held:?}");
+                assert_eq!(
+                    all.iter().filter(|shards| shards.0 & bit(shard) != 0).count(),
+                    1,
+                    "{shard} of {held:?}"
+                );
             }
-            let sizes = all.iter().map(|shards| shards.0.iter().filter(|own| **own).count());
+            let sizes = all.iter().map(|shards| shards.0.count_ones());
             let (least, most) = (sizes.clone().min().unwrap(), sizes.max().unwrap());
             assert!(most - least <= 1, "{held:?}");
         }

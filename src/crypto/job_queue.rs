@@ -22,8 +22,8 @@ impl<S: Copy + Eq + Hash, J> JobQueue<S, J> {
         Self { sources: HashMap::new(), turns: VecDeque::new(), len: 0, capacity }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Adds a job of a source that may have `share` jobs in the queue.

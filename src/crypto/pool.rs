@@ -24,9 +24,12 @@ use crate::config::PasswordSettings;
 /// The lowest priority of POSIX (`nice 19`).
 const LOWEST_PRIORITY: i32 = 19;
 
-/// How far apart the moments are at which requests go on together: a few commits, and little beside the time in the
-/// queue that they follow.
+/// How far apart the moments are at which requests go on together: little beside the time that they have spent in the
+/// queue, which is a third of a second for a [long queue](LONG_QUEUE).
 const GROUP_INTERVAL: Duration = Duration::from_millis(40);
+const LONG_GROUP_INTERVAL: Duration = Duration::from_millis(160);
+/// Queued hashes for each thread.
+const LONG_QUEUE: usize = 16;
 
 /// Why a password was not hashed or verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +95,7 @@ pub struct HashingPool {
     /// Hashes of no password are made of this.
     decoy_secret: Zeroizing<[u8; 32]>,
     started: Instant,
+    threads: usize,
     _threads: Arc<StopOnDrop>,
 }
 
@@ -129,7 +133,8 @@ impl HashingPool {
             Arc::new(Shared { state: Mutex::new(state), available: Condvar::new(), capacity: queue });
         let stop_on_drop = Arc::new(StopOnDrop(Arc::clone(&shared)));
         let min_score = settings.min_score;
-        for number in 0..threads.max(1) {
+        let threads = threads.max(1);
+        for number in 0..threads {
             let (shared, env) = (Arc::clone(&shared), env.clone());
             thread::Builder::new()
                 .name(format!("hash-{number}"))
@@ -141,6 +146,7 @@ impl HashingPool {
             costs_in_use: Arc::new(CostsInUse::new(current)),
             decoy_secret: Zeroizing::new(env.bytes()),
             started: Instant::now(),
+            threads,
             _threads: stop_on_drop,
         })
     }
@@ -148,10 +154,12 @@ impl HashingPool {
     /// While hashes are queued, waits for the next of the moments at which those go on whose hashes are done, so that
     /// one commit takes what they append: hashes and commits share the processors. Waits for nothing otherwise.
     pub async fn join_group(&self) {
-        if self.shared.state().jobs.is_empty() {
-            return;
-        }
-        let interval = GROUP_INTERVAL.as_millis();
+        let queued = self.shared.state().jobs.len();
+        let interval = match queued / self.threads {
+            _ if queued == 0 => return,
+            LONG_QUEUE.. => LONG_GROUP_INTERVAL.as_millis(),
+            _ => GROUP_INTERVAL.as_millis(),
+        };
         let since_last = self.started.elapsed().as_millis() % interval;
         let left = u64::try_from(interval - since_last).unwrap_or_default();
         tokio::time::sleep(Duration::from_millis(left)).await;
@@ -387,13 +395,20 @@ mod tests {
         pool.join_group().await;
         assert_eq!(pool.started.elapsed(), Duration::ZERO, "nothing is queued");
         tokio::time::advance(Duration::from_millis(7)).await;
+        let submit = |count: usize| {
+            for _ in 0..count {
+                let (answer, _) = oneshot::channel();
+                let job = Job::Hash { password: password("queued"), answer };
+                pool.submit(job, HashSource::Unlimited).unwrap();
+            }
+        };
         // More than the only thread has done before the queue is looked at.
-        for _ in 0..32 {
-            let (answer, _) = oneshot::channel();
-            pool.submit(Job::Hash { password: password("queued"), answer }, HashSource::Unlimited).unwrap();
-        }
+        submit(LONG_QUEUE - 1);
         pool.join_group().await;
         assert_eq!(pool.started.elapsed(), GROUP_INTERVAL);
+        submit(2 * LONG_QUEUE);
+        pool.join_group().await;
+        assert_eq!(pool.started.elapsed(), LONG_GROUP_INTERVAL);
     }
 
     #[tokio::test]

@@ -33,8 +33,6 @@ use crate::webhooks::retry_delay;
 const COALESCE_DELAY: Duration = Duration::from_millis(250);
 /// How often the log is searched for a first mail.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(500);
-/// Events read at once by that search.
-pub(super) const SEARCH_PAGE_SIZE: usize = if cfg!(test) { 20 } else { 500 };
 /// How often that search records how far it has read, and how long ago it was there: a node that leads has recorded a
 /// position that old itself, and is not disturbed.
 const SEARCH_RECORD_INTERVAL: Duration = Duration::from_mins(2);
@@ -51,6 +49,8 @@ pub(crate) struct Mailer {
     pub(super) sender: Arc<MailSender>,
     pub(super) deliveries: Arc<dyn DeliveryStore>,
     pub(super) metrics: MailMetrics,
+    /// Events read at once by the search for a first mail.
+    pub(super) search_page_size: usize,
 }
 
 /// The mails in hand: tasks, each with its mail.
@@ -73,10 +73,10 @@ impl LeaderJob for Mailer {
         let mut is_reported = false;
         while record.state.pending.is_empty() {
             let head = self.log().progress().head.get();
-            let is_at_end = match self.events(after, head, SEARCH_PAGE_SIZE).await {
+            let is_at_end = match self.events(after, head, self.search_page_size).await {
                 Ok(found) if found.iter().any(may_have_mail) => return,
                 Ok(found) => {
-                    let last = found.last().filter(|_| found.len() == SEARCH_PAGE_SIZE);
+                    let last = found.last().filter(|_| found.len() == self.search_page_size);
                     after = last.map_or(after.max(head), |event| event.position.get());
                     is_reported = false;
                     last.is_none()

@@ -18,6 +18,9 @@ use super::transport::{MailTransport, NoTransport};
 use crate::config::{MailSettings, MailTransportSetting};
 use crate::crypto::Tokens;
 
+/// Events read at once by the search for a first mail.
+const SEARCH_PAGE_SIZE: usize = 500;
+
 /// Templates and transport, checked.
 pub struct MailService {
     templates: Arc<Templates>,
@@ -63,7 +66,8 @@ impl MailService {
             transport: Arc::clone(&self.transport),
             from: self.from.clone(),
         };
-        Mailer { sender: Arc::new(sender), deliveries, metrics: self.metrics.clone() }
+        let metrics = self.metrics.clone();
+        Mailer { sender: Arc::new(sender), deliveries, metrics, search_page_size: SEARCH_PAGE_SIZE }
     }
 
     pub(crate) fn metrics(&self) -> &MailMetrics {

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::attempt::{MailSender, recipient_limit};
 use super::composer::Composer;
 use super::content::{Link, Mail, MailKind};
-use super::mailer::{Mailer, SEARCH_PAGE_SIZE};
+use super::mailer::Mailer;
 use super::message;
 use super::metrics::{MailMetrics, MailOutcome};
 use super::progress::{MAX_PENDING, ProgressRecord};
@@ -136,7 +136,7 @@ impl World {
             recipients: recipient_limit(&self.env),
         };
         let (deliveries, metrics) = (Arc::clone(&self.deliveries), self.metrics.clone());
-        Mailer { sender: Arc::new(sender), deliveries, metrics }
+        Mailer { sender: Arc::new(sender), deliveries, metrics, search_page_size: SEARCH_PAGE_SIZE }
     }
 
     async fn invite(&self, name: &str) -> UserId {
@@ -582,6 +582,8 @@ fn internationalised_domain_is_written_in_ascii() {
     assert!(formatted.contains("To: Ada@xn--bcher-kva.example\r\n"), "{formatted}");
 }
 
+/// Events read at once by the search for a first mail.
+const SEARCH_PAGE_SIZE: usize = 20;
 const HOSTILE: &str = "Eve\r\nBcc: all@example.com\r\n\r\n<script>alert(\"1\")</script>&";
 
 fn mail(kind: MailKind, username: &str) -> Mail {

@@ -10,17 +10,17 @@ use std::time::Duration;
 use domain::{ActiveWebhook, WebhookId, is_erasing_event_type, stored_event_types};
 use store::{EventQuery, EventStore, Page, Position, StoreError, StoredEvent};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::delivery_cursor::CursorWriter;
 
 /// Events read at once.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// Events kept for workers that are behind.
 const MAX_EVENTS: usize = 4_096;
-/// Events appended within this time are read together.
-const COALESCE_DELAY: Duration = Duration::from_millis(20);
+/// The shortest time between two reads while events are appended faster.
+const READ_INTERVAL: Duration = Duration::from_millis(20);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The newest events, and the workers that wait for more. Clones share them.
@@ -156,14 +156,15 @@ impl Shared {
     }
 
     async fn run(&self) {
-        let mut updates = self.store.watch_progress();
+        let (mut updates, mut next_read) = (self.store.watch_progress(), Instant::now());
         loop {
             let end = self.state().end;
             if updates.wait_for(|progress| progress.head > end).await.is_err() {
                 // The store has stopped.
                 return;
             }
-            sleep(COALESCE_DELAY).await;
+            sleep_until(next_read).await;
+            next_read = Instant::now() + READ_INTERVAL;
             if let Err(error) = self.read_batch(end).await {
                 tracing::warn!(%error, "webhooks: new events not readable; retrying");
                 sleep(RETRY_DELAY).await;

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use store::{EventQuery, EventStore, Position, StoreError, StreamId};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event_buffer::{EventBuffer, NextEvents, ReaderView, RenderedEvent};
 use crate::query::claim_change;
 
-const BATCH: usize = 256;
+const BATCH: usize = 512;
+/// The shortest time between two reads while events are appended faster: each read wakes every subscriber.
+const READ_INTERVAL: Duration = Duration::from_millis(20);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Broadcaster {
@@ -119,16 +121,16 @@ impl Shared {
 
     /// Reads the events after `end` as they are committed, until an error occurs.
     async fn read_until_error(&self, end: &mut Position, notifier: &watch::Sender<()>) -> FeedError {
-        let mut updates = self.store.watch_progress();
+        let (mut updates, mut next_read) = (self.store.watch_progress(), Instant::now());
         loop {
             let after = *end;
-            let Ok(head) =
-                updates.wait_for(|progress| progress.head > after).await.map(|progress| progress.head)
-            else {
+            if updates.wait_for(|progress| progress.head > after).await.is_err() {
                 // The store has stopped.
                 return std::future::pending().await;
-            };
-            match self.read_batch(after, head).await {
+            }
+            sleep_until(next_read).await;
+            next_read = Instant::now() + READ_INTERVAL;
+            match self.read_batch(after, self.store.progress().head).await {
                 Ok(read) => *end = read,
                 Err(broken) => return broken,
             }

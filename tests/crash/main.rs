@@ -17,6 +17,7 @@ mod log_audits;
 mod seeded_rng;
 // Only Linux can change the file size limit of a running process.
 mod background_load;
+mod cache_races;
 mod client_write;
 mod clients;
 mod feed_observer;

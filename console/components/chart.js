@@ -32,7 +32,7 @@ function colour(element, property) {
 function draw(element, times, values, kind, property) {
   const [stroke, fill, grid, text] = [property, `${property}-soft`, "--border", "--text-muted"].map((name) => colour(element, name));
   const font = `11px ${getComputedStyle(element).fontFamily}`;
-  const highest = Math.max(1, ...values);
+  const top = roundUp(Math.max(2, ...values));
   const bars = uPlot.paths.bars?.({ size: [0.62, 18] });
   /** @type {any} */
   const axis = { stroke: text, font, grid: { show: false }, ticks: { show: false } };
@@ -43,11 +43,11 @@ function draw(element, times, values, kind, property) {
       padding: [8, 4, 0, 0],
       cursor: { show: false },
       legend: { show: false },
-      scales: { x: { time: true, range: (_, from, to) => [from - 43_200, to + 43_200] }, y: { range: [0, highest * 1.08] } },
+      scales: { x: { time: true, range: (_, from, to) => [from - 43_200, to + 43_200] }, y: { range: [0, top] } },
       axes: [
-        { ...axis, size: 22, gap: 4, space: 64, values: (_, ticks) => ticks.map((tick) => label(tick)) },
+        { ...axis, size: 26, gap: 9, space: 64, values: (_, ticks) => ticks.map((tick) => label(tick)) },
         {
-          ...axis, size: 40, gap: 6, space: 32, grid: { stroke: grid, width: 1 }, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6],
+          ...axis, size: 44, gap: 6, grid: { show: true, stroke: grid, width: 1 }, splits: () => [0, top / 2, top],
           values: (_, ticks) => ticks.map((tick) => formatNumber(tick)),
         },
       ],
@@ -62,6 +62,16 @@ function draw(element, times, values, kind, property) {
     [times, values],
     element,
   );
+}
+
+/**
+ * The next even number of which few digits are not zero.
+ * @param {number} value
+ */
+function roundUp(value) {
+  const unit = 10 ** Math.floor(Math.log10(value));
+  const step = [1, 2, 4, 6, 8, 10].find((factor) => factor * unit >= value) ?? 10;
+  return step * unit;
 }
 
 /** @param {number} seconds */
@@ -96,10 +106,10 @@ export function DayChart({ title, summary, days, values, kind = "bars", colour: 
   return html`<figure class="card chart">
     <figcaption><span class="chart-title">${title}</span><span class="chart-summary">${summary}</span></figcaption>
     <div ref=${holder} class="plot" aria-hidden="true"></div>
-    <table class="visually-hidden">
+    <div class="visually-hidden"><table>
       <caption>${title}</caption>
       <thead><tr><th scope="col">Day (UTC)</th><th scope="col">${title}</th></tr></thead>
       <tbody>${days.map((day, index) => html`<tr key=${day}><td>${formatDay(day)}</td><td>${values[index]}</td></tr>`)}</tbody>
-    </table>
+    </table></div>
   </figure>`;
 }

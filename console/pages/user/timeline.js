@@ -16,7 +16,7 @@ export function Timeline({ events }) {
   return html`<ol class="timeline">
     ${events.toReversed().map((event) => html`<li key=${event.position}>
       <div class="timeline-head"><strong>${event.type}</strong><${Time} at=${event.at} /></div>
-      ${event.changes.length > 0 && html`<ul class="changes">${event.changes.map((change) => html`<${Change} key=${change.field} change=${change} />`)}</ul>`}
+      ${event.changes.length > 0 && html`<ul class="changes">${event.changes.map((change) => html`<${Change} key=${change.field} change=${change} isFirst=${event.version === 1} />`)}</ul>`}
       ${event.reason && html`<p class="reason">Reason: <${Value} value=${event.reason} /></p>`}
       <p class="timeline-meta">
         <span>Position <${Position} position=${event.position} /></span>
@@ -26,12 +26,13 @@ export function Timeline({ events }) {
   </ol>`;
 }
 
-/** @param {{ change: HistoryEvent["changes"][number] }} props */
-function Change({ change }) {
+/** @param {{ change: HistoryEvent["changes"][number], isFirst: boolean }} props */
+function Change({ change, isFirst }) {
   const name = FIELDS[change.field] ?? change.field;
-  if (change.field === "password") return html`<li><span class="change-field">${name}</span> changed</li>`;
+  if (change.field === "password") return html`<li><span class="change-field">${name}</span> ${isFirst ? "set" : "changed"}</li>`;
+  if (isFirst) return html`<li><span class="change-field">${name}</span> <ins><${Value} value=${change.to} /></ins></li>`;
   return html`<li>
-    <span class="change-field">${name}</span>
+    <span class="change-field">${name}</span>${" "}
     <del><${Value} value=${change.from} /></del><span aria-hidden="true"> → </span><span class="visually-hidden">became</span><ins><${Value} value=${change.to} /></ins>
   </li>`;
 }

@@ -7,10 +7,14 @@ import { formatDuration } from "../../components/time.js";
 
 /** @typedef {import("../../app/model.js").Webhook} Webhook */
 
+const SUSPENSIONS = /** @type {Record<string, string>} */ ({
+  failing: "not accepted for three days", gone: "the receiver answered 410", owner: "the owner may not read events any more",
+});
+
 /** @param {Webhook} webhook */
 export function troubleOf(webhook) {
+  if (webhook.suspended) return `suspended: ${SUSPENSIONS[webhook.suspended] ?? webhook.suspended}`;
   if (webhook.failing) return `${webhook.failing.error}, ${webhook.failing.attempts} attempts, next ${untilText(webhook.failing.next_attempt_at)}`;
-  if (webhook.suspended) return `suspended: ${webhook.suspended}`;
   if (webhook.waiting) return `waits for the read model ${webhook.waiting}`;
   return webhook.unreadable ?? "";
 }

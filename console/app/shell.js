@@ -30,9 +30,14 @@ export function Console() {
     setRound((before) => before + 1);
   };
   if (hasEnded || me.error?.status === 401) return html`<${Login} onLogin=${onLogin} />`;
-  if (me.error) return html`<main class="login"><${ErrorState} error=${me.error} retry=${me.reload} /></main>`;
-  if (!me.value) return html`<main class="login"><${LoadingState} lines=${3} /></main>`;
+  if (me.error) return html`<main class="login"><${Title} /><${ErrorState} error=${me.error} retry=${me.reload} /></main>`;
+  if (!me.value) return html`<main class="login"><${Title} /><${LoadingState} lines=${3} /></main>`;
   return html`<${Shell} me=${me.value} key=${me.value.id} />`;
+}
+
+/** The heading of what has no page yet. */
+function Title() {
+  return html`<h1 class="visually-hidden">${serviceName} console</h1>`;
 }
 
 /** @param {{ me: Me }} props */

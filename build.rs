@@ -13,9 +13,10 @@ use flate2::write::GzEncoder;
 const SERVED: [&str; 4] = ["css", "html", "js", "svg"];
 const FOLDERS: [&str; 5] = ["app", "components", "pages", "style", "vendor"];
 
+#[expect(clippy::disallowed_methods, reason = "the variable is cargo's, not a setting")]
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let console = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("console");
+    let console = Path::new(env!("CARGO_MANIFEST_DIR")).join("console");
     let mut files = files(&console, false)?;
     for folder in FOLDERS {
         println!("cargo::rerun-if-changed=console/{folder}");
@@ -25,10 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut table = String::from("&[\n");
     for (index, file) in files.iter().enumerate() {
         println!("cargo::rerun-if-changed={}", file.display());
-        let compressed = out.join(format!("console-{index}.gz"));
-        fs::write(&compressed, gzip(&fs::read(file)?)?)?;
+        let compressed = format!("console-{index}.gz");
+        fs::write(out.join(&compressed), gzip(&fs::read(file)?)?)?;
         let name = file.strip_prefix(&console)?.to_str().ok_or("a file name is not UTF-8")?;
-        writeln!(table, "    ({name:?}, include_bytes!({compressed:?})),")?;
+        writeln!(table, "    ({name:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{compressed}\"))),")?;
     }
     table.push_str("]\n");
     fs::write(out.join("console_files.rs"), table)?;

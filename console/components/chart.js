@@ -40,14 +40,14 @@ function draw(element, times, values, kind, property) {
     {
       width: element.clientWidth,
       height: HEIGHT,
-      padding: [8, 4, 0, 0],
+      padding: [8, 16, 0, 0],
       cursor: { show: false },
       legend: { show: false },
       scales: { x: { time: true, range: (_, from, to) => [from - 43_200, to + 43_200] }, y: { range: [0, top] } },
       axes: [
         { ...axis, size: 26, gap: 9, space: 64, values: (_, ticks) => ticks.map((tick) => label(tick)) },
         {
-          ...axis, size: 44, gap: 6, grid: { show: true, stroke: grid, width: 1 }, splits: () => [0, top / 2, top],
+          ...axis, size: 52, gap: 6, grid: { show: true, stroke: grid, width: 1 }, splits: () => [0, top / 2, top],
           values: (_, ticks) => ticks.map((tick) => formatNumber(tick)),
         },
       ],
@@ -70,7 +70,8 @@ function draw(element, times, values, kind, property) {
  */
 function roundUp(value) {
   const unit = 10 ** Math.floor(Math.log10(value));
-  const step = [1, 2, 4, 6, 8, 10].find((factor) => factor * unit >= value) ?? 10;
+  const steps = unit > 1 ? [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10] : [2, 4, 6, 8, 10];
+  const step = steps.find((factor) => factor * unit >= value) ?? 10;
   return step * unit;
 }
 

@@ -22,7 +22,7 @@ export function Facts({ user, changed = new Set() }) {
     ["position", "Last event", html`<${Position} position=${user.position} />`],
   ]);
   return html`<dl class="facts card">
-    ${facts.map(([field, title, value]) => html`<div key=${field} class=${changed.has(field) ? "fact changed" : "fact"}>
+    ${facts.map(([field, title, value]) => html`<div key=${field} class=${`fact ${field === "email" ? "wide" : ""} ${changed.has(field) ? "changed" : ""}`}>
       <dt>${title}${changed.has(field) && html`<span class="visually-hidden">, differs from now</span>`}</dt><dd>${value}</dd>
     </div>`)}
   </dl>`;

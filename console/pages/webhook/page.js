@@ -43,6 +43,9 @@ export function WebhookPage({ id }) {
   <//>`;
 }
 
+/** Facts with long values. */
+const WIDE = new Set(["URL", "Types", "Owner"]);
+
 /** @param {{ webhook: Webhook }} props */
 function Details({ webhook }) {
   const facts = /** @type {[string, any][]} */ ([
@@ -57,6 +60,6 @@ function Details({ webhook }) {
   const trouble = troubleOf(webhook);
   return html`
     ${trouble && html`<p class="notice bad">${trouble}</p>`}
-    <dl class="facts card">${facts.map(([name, value]) => html`<div class="fact" key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <dl class="facts card">${facts.map(([name, value]) => html`<div class=${WIDE.has(name) ? "fact wide" : "fact"} key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
   `;
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use crate::http::api_error::ApiError;
@@ -28,8 +29,8 @@ fn is_same_origin(uri: &Uri, headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     let origin = origin.and_then(|origin| origin.parse::<Uri>().ok());
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let requested = uri.authority().map(|authority| authority.as_str()).or(host);
-    let sender = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+    let requested = uri.authority().map(Authority::as_str).or(host);
+    let sender = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
     sender.is_some() && sender == requested
 }
 

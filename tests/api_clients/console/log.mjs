@@ -7,7 +7,7 @@ const PROOF = /\/log\/proof\//;
 const CONSISTENCY = /\/log\/consistency/;
 const flip = (base64) => (base64.startsWith("A") ? "B" : "A") + base64.slice(1);
 
-/** What a service, or whoever controls it, might change in a proof. */
+/** What an attacker who controls the service might change in a proof. */
 const FORGERIES = {
   "another event": (proof) => ({ ...proof, event: proof.event.replace('"version":1', '"version":2') }),
   "another leaf": (proof) => ({ ...proof, leaf: flip(proof.leaf) }),

@@ -34,7 +34,7 @@ function Log({ log, start }) {
         <input class="mono" value=${key} spellcheck="false" autocapitalize="none" autocomplete="off"
           onChange=${(/** @type {Event} */ event) => setKey(/** @type {HTMLInputElement} */ (event.currentTarget).value.trim())} />
       </label>
-      <p class="muted">${key === log.key ? "This is the key that the service states. To verify against the service itself, replace it with the one that you have kept." : "This is your own key, not the one that the service states."}</p>
+      <p class="muted">${key === log.key ? "This is the key that the service states. To be independent of it, replace the key by the one that you have kept." : "This is your own key, not the one that the service states."}</p>
     <//>
     <${Inclusion} verifierKey=${key} start=${start} size=${log.size} />
     <${Consistency} verifierKey=${key} />

@@ -175,7 +175,7 @@ async fn page_is_confined_and_served_for_every_path_of_the_console() {
 #[tokio::test]
 async fn files_are_compressed_and_cached_by_build() {
     let app = TestApp::start(Store::sqlite()).await;
-    let page = app.request_at_root(Method::GET, "/console").send().await.expect(200).text().to_owned();
+    let page = app.request_at_root(Method::GET, "/console").send().await.expect(200).text();
     let file = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let get = |path: &str| app.request_at_root(Method::GET, path);
     let plain = get(file).send().await.expect(200);

@@ -7,7 +7,8 @@ import { Actor, Id, Position } from "../../components/values.js";
 
 /** @typedef {import("../../app/model.js").AegisEvent} AegisEvent */
 
-const USER_ID = /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24})$/;
+/** A UUID, or an imported ObjectId. */
+export const USER_ID = /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24})$/;
 
 /** @param {{ events: AegisEvent[], isPersonal: boolean }} props */
 export function EventList({ events, isPersonal }) {

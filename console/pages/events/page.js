@@ -10,7 +10,7 @@ import { Page } from "../../components/page.js";
 import { Loaded, useResource } from "../../components/resource.js";
 import { EmptyState } from "../../components/states.js";
 import { Badge } from "../../components/values.js";
-import { EventList } from "./list.js";
+import { EventList, USER_ID } from "./list.js";
 import { follow } from "./stream.js";
 
 /** @typedef {import("../../app/model.js").AegisEvent} AegisEvent */
@@ -125,6 +125,6 @@ function LiveFeed({ past, filters, isPersonal }) {
  * @param {AegisEvent} event
  */
 function streamOf(event) {
-  if (event.subject.includes("-") && !/^[0-9a-f]{8}-/.test(event.subject)) return event.subject;
+  if (!USER_ID.test(event.subject)) return event.subject;
   return `${event.type.startsWith("Login") ? "logins" : "user"}-${event.subject}`;
 }

@@ -11,7 +11,7 @@ import { MoreButton } from "../../components/more_button.js";
 import { EmptyState } from "../../components/states.js";
 import { Table } from "../../components/table.js";
 import { Time } from "../../components/time.js";
-import { Badge, Id } from "../../components/values.js";
+import { Badge } from "../../components/values.js";
 
 /** @typedef {import("../../app/model.js").User} User */
 /** @typedef {import("../../app/model.js").UserPage} UserPage */
@@ -27,7 +27,6 @@ const COLUMNS = [
   { title: "State", show: (user) => html`<${Badge} state=${user.is_active ? "active" : "deactivated"} />` },
   { title: "Roles", show: (user) => user.roles.join(", ") },
   { title: "Registered", show: (user) => html`<${Time} at=${user.created_at} />` },
-  { title: "Id", className: "wide-only", show: (user) => html`<${Id} id=${user.id} />` },
 ];
 
 /** @param {{ query: URLSearchParams }} props */

@@ -10,6 +10,14 @@ use crate::previous_version::PreviousVersion;
 use crate::projection::{PoisonEvent, Projection};
 
 static SCHEMA: TableSchema = TableSchema { columns: COLUMNS, indexes: &[] };
+/// Does not count failed logins.
+static VERSION_3: PreviousVersion<Daily> = PreviousVersion {
+    current: Daily,
+    version: 3,
+    schema: &TableSchema { columns: COLUMNS_OF_3, indexes: &[] },
+    ignores: is_failed_login,
+    previous: Some(&VERSION_2),
+};
 /// Does not count logins.
 static VERSION_2: PreviousVersion<Daily> = PreviousVersion {
     current: Daily,
@@ -28,6 +36,19 @@ static VERSION_1: PreviousVersion<Daily> = PreviousVersion {
 };
 
 const COLUMNS: &[Column] = &[
+    Column { name: "day", kind: ColumnKind::Text },
+    Column { name: "registered", kind: ColumnKind::Integer },
+    Column { name: "deactivated", kind: ColumnKind::Integer },
+    Column { name: "reactivated", kind: ColumnKind::Integer },
+    Column { name: "erased", kind: ColumnKind::Integer },
+    Column { name: "active_change", kind: ColumnKind::Integer },
+    Column { name: "logins", kind: ColumnKind::Integer },
+    Column { name: "failed_logins", kind: ColumnKind::Integer },
+    Column { name: "position", kind: ColumnKind::Integer },
+    MAC,
+];
+
+const COLUMNS_OF_3: &[Column] = &[
     Column { name: "day", kind: ColumnKind::Text },
     Column { name: "registered", kind: ColumnKind::Integer },
     Column { name: "deactivated", kind: ColumnKind::Integer },
@@ -71,6 +92,8 @@ pub struct DayRow {
     pub active_change: i64,
     /// Successful logins.
     pub logins: i64,
+    /// Failed logins.
+    pub failed_logins: i64,
     /// The position of the last event in the row.
     pub position: i64,
 }
@@ -88,14 +111,24 @@ impl DayRow {
             erased: number("erased"),
             active_change: number("active_change"),
             logins: number("logins"),
+            failed_logins: number("failed_logins"),
             position: number("position"),
         }
     }
 
     fn to_row(&self) -> Row {
-        let Self { day, registered, deactivated, reactivated, erased, active_change, logins, position } =
-            self;
-        let fields: [(&str, Value); 8] = [
+        let Self {
+            day,
+            registered,
+            deactivated,
+            reactivated,
+            erased,
+            active_change,
+            logins,
+            failed_logins,
+            position,
+        } = self;
+        let fields: [(&str, Value); 9] = [
             ("day", day.as_str().into()),
             ("registered", (*registered).into()),
             ("deactivated", (*deactivated).into()),
@@ -103,6 +136,7 @@ impl DayRow {
             ("erased", (*erased).into()),
             ("active_change", (*active_change).into()),
             ("logins", (*logins).into()),
+            ("failed_logins", (*failed_logins).into()),
             ("position", (*position).into()),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -144,6 +178,22 @@ impl DayRow {
         }
         self
     }
+
+    /// The day after an event of a login. A spell of failures is counted by its beginning, and by its end without
+    /// the failure at the beginning.
+    fn with_login(mut self, event: &LoginEvent) -> Self {
+        let after_the_first = |count: u64| i64::try_from(count.saturating_sub(1)).unwrap_or(i64::MAX);
+        let failures = match event {
+            LoginEvent::LoginSucceeded { failures, .. } => {
+                self.logins += 1;
+                after_the_first(*failures)
+            }
+            LoginEvent::LoginFailed { count: None, .. } => 1,
+            LoginEvent::LoginFailed { count: Some(count), .. } => after_the_first(*count),
+        };
+        self.failed_logins = self.failed_logins.saturating_add(failures);
+        self
+    }
 }
 
 impl Projection for Daily {
@@ -152,7 +202,7 @@ impl Projection for Daily {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static TableSchema {
@@ -164,16 +214,16 @@ impl Projection for Daily {
     }
 
     fn key(&self, event: &Envelope) -> Option<String> {
-        let is_counted = UserId::from_stream(event.stream.as_str()).is_some() || is_login(event);
+        let is_counted = UserId::from_stream(event.stream.as_str()).is_some() || is_of_logins(event);
         is_counted.then(|| TimeZone::UTC.to_datetime(event.at).date().to_string())
     }
 
     fn fold(&self, row: Option<Row>, event: &StoredEvent) -> Result<Option<Row>, PoisonEvent> {
         let Some(day) = self.key(&event.envelope) else { return Ok(row) };
         let before = row.as_ref().map(DayRow::from_row).unwrap_or_default();
-        let after = if is_login(&event.envelope) {
-            event_codec::decode_login_event(event).map_err(|error| PoisonEvent::new(event, &error))?;
-            DayRow { logins: before.logins + 1, ..before }
+        let after = if is_of_logins(&event.envelope) {
+            let decoded = event_codec::decode_login_event(event);
+            before.with_login(&decoded.map_err(|error| PoisonEvent::new(event, &error))?)
         } else {
             let decoded = event_codec::decode_user_event(event);
             before.with(&decoded.map_err(|error| PoisonEvent::new(event, &error))?)
@@ -182,13 +232,13 @@ impl Projection for Daily {
     }
 
     fn previous(&self) -> Option<&'static dyn Projection> {
-        Some(&VERSION_2)
+        Some(&VERSION_3)
     }
 }
 
-/// Whether the event is a successful login.
-fn is_login(event: &Envelope) -> bool {
-    event.event_type == LoginEvent::SUCCEEDED && is_of_logins(event)
+/// Whether the event is of failed logins alone.
+fn is_failed_login(event: &Envelope) -> bool {
+    event.event_type != LoginEvent::SUCCEEDED && is_of_logins(event)
 }
 
 fn is_of_logins(event: &Envelope) -> bool {

@@ -168,6 +168,8 @@ settings! {
     METRICS_LISTEN: String = "AEGIS_METRICS_LISTEN", Unset, Public, parse::listen_address,
         "address and port of a listener that serves /metrics to every client; set, the main listener \
          requires a token from clients on the same machine too";
+    CONSOLE: bool = "AEGIS_CONSOLE", Text("on"), Public, parse::on_or_off,
+        "the web console at `/console`; `off`: its paths are answered with 404";
     WEBHOOK_ALLOW_PRIVATE: Vec<IpNet> = "AEGIS_WEBHOOK_ALLOW_PRIVATE", Unset, Public, parse::networks,
         "non-public networks that webhooks may reach, such as 10.1.0.0/16, comma-separated; plain http is \
          allowed there too";

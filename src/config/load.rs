@@ -301,6 +301,7 @@ impl Parser<'_> {
                 trusted_proxies: self.get(&setting::TRUSTED_PROXIES),
                 max_connections: self.optional(&setting::MAX_CONNECTIONS).unwrap_or(MAX_CONNECTIONS),
                 metrics_listen: self.optional(&setting::METRICS_LISTEN),
+                console: self.get(&setting::CONSOLE),
             },
             webhooks: WebhookSettings { allow_private: self.get(&setting::WEBHOOK_ALLOW_PRIVATE) },
             passwords,

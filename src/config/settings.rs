@@ -51,6 +51,8 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Address and port of the listener for metrics.
     pub metrics_listen: Option<String>,
+    /// Whether the web console is served.
+    pub console: bool,
 }
 
 impl HttpSettings {

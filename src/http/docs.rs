@@ -1,54 +1,22 @@
-//! `GET /`, and `GET /docs`: Swagger UI for the OpenAPI document, compiled in, so that it works offline.
+//! `GET /docs`: Swagger UI for the OpenAPI document, compiled in, so that it works offline.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::Path;
+use axum::http::{HeaderValue, Method, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
-use axum::{Extension, Json};
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_swagger_ui::Config;
 
 use super::api_error::ApiError;
 use super::connections::memory::SharedAnswer;
 use super::openapi;
 use super::state::HttpState;
-use crate::app::App;
 use crate::config::HttpSettings;
-
-/// The service, with links.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Service)]
-pub(crate) struct ServiceView {
-    /// The configured name of the service.
-    name: String,
-    /// The version of Aegis.
-    version: &'static str,
-    /// The path of the documentation.
-    docs: &'static str,
-    /// The path of the OpenAPI document.
-    openapi: String,
-}
-
-/// Shows the name and the version of the service.
-#[utoipa::path(
-    get, path = "/",
-    responses((status = 200, description = "Name, version and links", body = ServiceView)),
-)]
-pub(crate) async fn root(State(app): State<Arc<App>>) -> Json<ServiceView> {
-    let settings = &app.settings.http;
-    Json(ServiceView {
-        name: settings.project_name.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-        docs: PATH,
-        openapi: openapi::path(settings),
-    })
-}
 
 pub(super) const PATH: &str = "/docs";
 const INDEX: &str = "index.html";
@@ -62,12 +30,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     form-action 'none'; frame-ancestors 'none'";
 
 /// The routes of the page and of its files.
-pub(super) fn routes(settings: &HttpSettings) -> Vec<(String, MethodRouter<HttpState>)> {
+pub(super) fn routes(settings: &HttpSettings) -> Vec<(Method, String, MethodRouter<HttpState>)> {
     // The public validator would be contacted over the internet.
     let config = Config::new([openapi::path(settings)]).validator_url("none").try_it_out_enabled(true);
     let files = Files { config: Arc::new(config), served: Arc::default() };
     let methods = get(file).layer(Extension(files));
-    vec![(PATH.to_owned(), methods.clone()), (format!("{PATH}/{{*file}}"), methods)]
+    vec![(Method::GET, PATH.to_owned(), methods.clone()), (Method::GET, format!("{PATH}/{{*file}}"), methods)]
 }
 
 /// The files of Swagger UI, each made once and shared by all answers.

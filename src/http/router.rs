@@ -20,8 +20,8 @@ use super::middleware::{finish_response, panic_response};
 use super::normalize_path::normalize_path;
 use super::state::HttpState;
 use super::{
-    auth, cors, docs, events, health, introspect, jwks, log, metrics, openapi, projections, schemas, stats,
-    tokens, users, webhooks,
+    auth, console, cors, docs, events, health, introspect, jwks, log, metrics, openapi, projections, schemas,
+    start_page, stats, tokens, users, webhooks,
 };
 use crate::app::App;
 use crate::config::HttpSettings;
@@ -42,7 +42,7 @@ pub fn routes(settings: &HttpSettings) -> Vec<(Method, String)> {
         .paths
         .iter()
         .flat_map(|(path, item)| methods_of(item).into_iter().map(move |method| (method, path.clone())));
-    described.chain(undocumented.into_iter().map(|(path, _)| (Method::GET, path))).collect()
+    described.chain(undocumented.into_iter().map(|(method, path, _)| (method, path))).collect()
 }
 
 fn methods_of(item: &PathItem) -> Vec<Method> {
@@ -104,7 +104,7 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
         service,
     ];
     let document = openapi::document(settings, schemas::errors());
-    let router = OpenApiRouter::with_openapi(document).routes(routes!(docs::root));
+    let router = OpenApiRouter::with_openapi(document).routes(routes!(start_page::root));
     let router = modules.into_iter().flatten().fold(router, |router, route| register(router, prefix, route));
     let router = register(router, "", routes!(jwks::jwks));
     let (router, mut document) = router.split_for_parts();
@@ -112,11 +112,11 @@ fn documented_routes(settings: &HttpSettings) -> (Router<HttpState>, OpenApi) {
     (router, document)
 }
 
-/// The routes that the OpenAPI document does not describe, all of them answered to `GET`.
+/// The routes that the OpenAPI document does not describe, and the method of each.
 fn undocumented_routes(
     settings: &HttpSettings,
     document: &OpenApi,
-) -> Vec<(String, MethodRouter<HttpState>)> {
+) -> Vec<(Method, String, MethodRouter<HttpState>)> {
     // Strings and maps of strings always serialise.
     let document = Bytes::from(document.to_pretty_json().unwrap_or_default());
     let serve_document = get(move || {
@@ -125,12 +125,13 @@ fn undocumented_routes(
         async move { (headers, Extension(SharedAnswer), document) }
     });
     let mut routes = docs::routes(settings);
-    routes.push((openapi::path(settings), serve_document));
+    routes.extend(console::routes(settings));
+    routes.push((Method::GET, openapi::path(settings), serve_document));
     // Prometheus scrapes `/metrics` by default; without a prefix the documented route is already there. A proxy may
     // pass on only what is below the prefix.
     if !settings.api_prefix.trim_end_matches('/').is_empty() {
-        routes.push(("/metrics".to_owned(), get(metrics::metrics)));
-        routes.push((settings.path(jwks::PATH), get(jwks::jwks)));
+        routes.push((Method::GET, "/metrics".to_owned(), get(metrics::metrics)));
+        routes.push((Method::GET, settings.path(jwks::PATH), get(jwks::jwks)));
     }
     routes
 }
@@ -139,7 +140,7 @@ fn undocumented_routes(
 #[expect(clippy::disallowed_methods, reason = "the place where undocumented routes are registered")]
 fn register_undocumented(
     router: Router<HttpState>,
-    (path, methods): (String, MethodRouter<HttpState>),
+    (_, path, methods): (Method, String, MethodRouter<HttpState>),
 ) -> Router<HttpState> {
     let router =
         if path.contains("{*") { router } else { router.route(&format!("{path}/"), methods.clone()) };

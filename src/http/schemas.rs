@@ -263,6 +263,7 @@ schemas! {
         required("erased", integer("Users who were erased.")),
         required("active", integer("Users who were active at the end of the day.")),
         required("logins", integer("Logins that succeeded, if they are recorded.")),
+        required("failed_logins", integer("Logins that failed, if they are recorded.")),
     }
     ProjectionStatus = "ProjectionStatus", "A read model and its versions.", [VersionStatus], {
         required("name", string("The name of the read model.")),

@@ -114,6 +114,16 @@ pub(crate) async fn end(
     }
 }
 
+/// Ends the session of a refresh token at the wish of its holder. One that is void has no session.
+pub(crate) async fn log_out(app: &App, request_id: &RequestId, refresh_token: &str) -> Result<(), ApiError> {
+    let services = app.services()?;
+    let Some((id, _)) = services.sessions.parse_refresh_token(refresh_token) else { return Ok(()) };
+    let Some(session) = services.sessions.find(id).await? else { return Ok(()) };
+    let Some(user) = UserId::from_stream(session.stream.as_str()) else { return Ok(()) };
+    let context = CommandContext::new(user.stream(), request_id.as_str());
+    end(services, &context, user, SessionId::from_uuid(id), RevocationReason::Logout).await
+}
+
 /// The session of a refresh token and the row of its user, if it is open and the log does not say otherwise.
 pub(crate) async fn find_renewable(
     services: &Services,

@@ -51,6 +51,12 @@ impl TokenView {
         })
     }
 
+    /// Removes the refresh token, which is answered in another way; with the seconds that it is valid for.
+    pub(crate) fn take_refresh_token(&mut self) -> (String, i64) {
+        let token = self.refresh_token.take().unwrap_or_default();
+        (token, self.refresh_expires_in.take().unwrap_or_default())
+    }
+
     /// Issues a token of a session that is open for another `remaining` seconds.
     pub(crate) fn of_session(
         app: &App,

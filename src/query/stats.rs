@@ -38,6 +38,8 @@ pub struct DayStats {
     pub active: i64,
     /// Successful ones.
     pub logins: i64,
+    /// As far as they are recorded.
+    pub failed_logins: i64,
 }
 
 #[derive(Clone)]
@@ -90,15 +92,33 @@ impl StatsQueries {
 
 impl Stats {
     fn add(&mut self, day: DayRow, wanted: impl Fn(&str) -> bool) {
-        let DayRow { day, registered, deactivated, reactivated, erased, active_change, logins, position: _ } =
-            day;
+        let DayRow {
+            day,
+            registered,
+            deactivated,
+            reactivated,
+            erased,
+            active_change,
+            logins,
+            failed_logins,
+            position: _,
+        } = day;
         self.registered += registered;
         self.active += active_change;
         self.erased += erased;
         self.deactivated = self.registered - self.active - self.erased;
         if wanted(&day) {
             let active = self.active;
-            self.days.push(DayStats { day, registered, deactivated, reactivated, erased, active, logins });
+            self.days.push(DayStats {
+                day,
+                registered,
+                deactivated,
+                reactivated,
+                erased,
+                active,
+                logins,
+                failed_logins,
+            });
         }
     }
 }

@@ -19,6 +19,7 @@ mod clocks;
 mod command_counts;
 mod concurrency;
 mod conditional;
+mod console;
 mod cors;
 mod current_user;
 mod erasure;

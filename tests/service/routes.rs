@@ -165,7 +165,10 @@ async fn routes_are_served_with_their_methods_only(store: Store) {
         methods_of.entry(path).or_default().insert(method.to_string());
     }
     for (template, methods) in methods_of {
-        let path = template.replace("{*file}", "index.html").replace(['{', '}'], "");
+        let path = template
+            .replace("{build}/{*file}", "0/main.js")
+            .replace("{*file}", "index.html")
+            .replace(['{', '}'], "");
         for name in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let method = Method::from_bytes(name.as_bytes()).unwrap();
             let answer = app.request_at_root(method, &path).send().await;

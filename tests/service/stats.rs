@@ -4,10 +4,11 @@ use aegis::config::LoginEventSetting;
 use domain::{Role, UserCommand};
 use serde_json::{Value, json};
 
-use crate::support::{Store, TestApp, User, on_both_stores};
+use crate::support::{PASSWORD, Store, TestApp, User, on_both_stores};
 
 on_both_stores! {
     daily_numbers_match_the_log
+    failed_logins_are_counted_once
     invalid_days_and_positions_are_rejected
 }
 
@@ -35,7 +36,7 @@ async fn daily_numbers_match_the_log(store: Store) {
     assert_eq!((totals(&all), &all["position"]), ([4, 3, 1, 0], &json!(head)), "{all}");
     let day = |day: &str, registered: u64, deactivated: u64, reactivated: u64, active: u64| {
         json!({"day": day, "registered": registered, "deactivated": deactivated, "reactivated": reactivated,
-            "erased": 0, "active": active, "logins": registered})
+            "erased": 0, "active": active, "logins": registered, "failed_logins": 0})
     };
     let (first, second) = (day("2031-03-01", 3, 1, 0, 2), day("2031-03-02", 1, 1, 1, 3));
     assert_eq!(all["days"], json!([first, second]));
@@ -49,6 +50,20 @@ async fn daily_numbers_match_the_log(store: Store) {
         // The totals are those of the whole log, whichever days are requested.
         assert_eq!((&found["days"], totals(&found)), (&days, totals(&all)), "{query}");
     }
+}
+
+/// A spell of failures has one event at its beginning, and is counted by the login that ends it.
+async fn failed_logins_are_counted_once(store: Store) {
+    let app = TestApp::start_with(store, |settings| settings.login_events = LoginEventSetting::All).await;
+    let (auditor, ada) = (app.user_with(Role::Auditor).await, app.sign_up("ada").await);
+    for _ in 0..3 {
+        app.log_in(&ada.email, "wrong").await.expect(400);
+    }
+    app.log_in(&ada.email, PASSWORD).await.expect(200);
+    let counted = stats(&auditor, "", app.head().await).await;
+    let sum: i64 =
+        counted["days"].as_array().unwrap().iter().map(|day| day["failed_logins"].as_i64().unwrap()).sum();
+    assert_eq!(sum, 3, "{counted}");
 }
 
 async fn invalid_days_and_positions_are_rejected(store: Store) {

@@ -45,6 +45,8 @@ pub(crate) enum ApiError {
     SessionEnded,
     /// The caller lacks the role.
     Forbidden,
+    /// A request of the console that a page of another origin may have sent.
+    CrossOrigin,
     UserNotFound,
     ProjectionNotFound,
     /// The webhook does not exist, or belongs to another user.
@@ -279,6 +281,7 @@ impl ApiError {
             Self::TokenRevoked | Self::SessionEnded => (S::FORBIDDEN, "token_revoked"),
             Self::UserRequired => (S::FORBIDDEN, "user_required"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden"),
+            Self::CrossOrigin => (S::FORBIDDEN, "cross_origin"),
             Self::UserNotFound
             | Self::ProjectionNotFound
             | Self::WebhookNotFound
@@ -333,6 +336,7 @@ impl ApiError {
             Self::InvalidToken | Self::TokenRevoked | Self::SessionEnded => "Could not validate credentials",
             Self::InactiveUser | Self::InactiveLogin => "Inactive user",
             Self::Forbidden => "Not enough permissions",
+            Self::CrossOrigin => "This request is accepted from pages of this service only",
             Self::UserNotFound => "User not found",
             Self::ProjectionNotFound => "There is no such read model",
             Self::WebhookNotFound => "There is no such webhook",

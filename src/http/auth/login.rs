@@ -116,8 +116,13 @@ pub(crate) async fn log_in(
 }
 
 impl LoginForm {
+    /// The same login, which opens a session in any case.
+    pub(in crate::http) fn with_session(self) -> Self {
+        Self { opens_session: true, ..self }
+    }
+
     /// Issues tokens. The rows of the user must include `min_position` (read-your-writes).
-    pub(super) async fn log_in(
+    pub(in crate::http) async fn log_in(
         self,
         app: &Arc<App>,
         client: &PasswordClient,

@@ -17,6 +17,7 @@ fn document() -> Value {
         trusted_proxies: Vec::new(),
         max_connections: 16,
         metrics_listen: None,
+        console: true,
     };
     let (_, mut document) = documented_routes(&settings);
     openapi::set_min_password_length(&mut document, MIN_PASSWORD_LENGTH);
@@ -68,7 +69,7 @@ fn assert_text(value: &Value, what: &str) {
 fn every_route_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 65);
+    assert_eq!(operations.len(), 66);
     let mut ids = BTreeSet::new();
     for (name, operation) in operations {
         assert!(ids.insert(operation["operationId"].to_string()), "{name}: another operation has its id");

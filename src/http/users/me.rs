@@ -14,7 +14,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use utoipa::ToSchema;
 
 use super::commands::execute;
-use super::view::UserView;
+use super::view::OwnUserView;
 use crate::app::App;
 use crate::config::Settings;
 use crate::crypto::Password;
@@ -41,7 +41,7 @@ document_extractors! {
     get, path = "/users/me",
     params(FieldsParameter, MinPosition, IfNoneMatch),
     responses(
-        (status = 200, description = "The caller", body = UserView,
+        (status = 200, description = "The caller", body = OwnUserView,
             headers(("ETag" = String))),
         IfNoneMatch,
         CurrentUser,
@@ -56,8 +56,8 @@ pub(crate) async fn show_me(
 ) -> Result<impl IntoResponse, ApiError> {
     let all = params.choice("fields", &[("all", ())]);
     let view = match params.finish(all)? {
-        Some(()) => UserView::with_all_fields(&user.row),
-        None => UserView::from_row(&user.row),
+        Some(()) => OwnUserView::with_all_fields(&user.row),
+        None => OwnUserView::from_row(&user.row),
     };
     Ok((entity_tag(user.row.version), Json(view)))
 }

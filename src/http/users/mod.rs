@@ -26,6 +26,7 @@ pub(super) fn routes() -> Routes {
         routes!(show::show_user),
         routes!(show::user_history),
         routes!(logins::user_logins),
+        routes!(sessions::user_sessions),
         routes!(commands::deactivate_user),
         routes!(commands::reactivate_user),
         routes!(commands::unlock_user),

@@ -1,4 +1,4 @@
-//! `GET /users/me/sessions` and `DELETE /users/me/sessions/{id}`.
+//! `GET /users/me/sessions`, `DELETE /users/me/sessions/{id}` and `GET /users/{id}/sessions`.
 
 use std::sync::Arc;
 
@@ -7,19 +7,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use domain::{RevocationReason, UserCommand};
+use projections::UserRow;
 use serde::Serialize;
 use store::canonical::rfc3339;
 use store::{Session, StreamId};
 use utoipa::ToSchema;
 
 use super::commands::execute;
-use crate::app::App;
+use crate::app::{App, Services};
 use crate::http::api_error::ApiError;
 use crate::http::conditional::IfMatch;
-use crate::http::extract::{CurrentUser, NoBody, SessionPath};
+use crate::http::extract::{Auditor, CurrentUser, NoBody, SessionPath, UserPath};
 use crate::http::headers::position_header;
 use crate::http::idempotency::{Idempotent, WriteAttempt};
-use crate::query::SessionOwner;
+use crate::query::{HeldSession, SessionOwner};
 
 /// A session, as shown to its user.
 #[derive(Serialize, ToSchema)]
@@ -66,12 +67,8 @@ pub(crate) async fn my_sessions(
     State(app): State<Arc<App>>,
     user: CurrentUser,
 ) -> Result<Json<SessionList>, ApiError> {
-    let services = app.services()?;
-    let stream = StreamId::new(user.row.id.stream()).map_err(|error| ApiError::internal(&error))?;
-    let open = services.sessions.of(&stream).await?.into_iter();
-    let owner = SessionOwner::from(&*user.row);
-    let open = open.filter(|session| owner.has_open(session, &services.store));
-    Ok(Json(SessionList { sessions: open.map(|session| view(session, &user)).collect() }))
+    let open = open_sessions(app.services()?, &user.row).await?;
+    Ok(Json(SessionList { sessions: open.into_iter().map(|session| view(session, &user)).collect() }))
 }
 
 fn view(session: Session, user: &CurrentUser) -> SessionView {
@@ -84,6 +81,43 @@ fn view(session: Session, user: &CurrentUser) -> SessionView {
         address: session.address,
         user_agent: session.user_agent,
     }
+}
+
+/// The open sessions of a user, as shown to administrators and auditors.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserSessionList)]
+pub(crate) struct UserSessionList {
+    /// The last used one first; at most 100.
+    sessions: Vec<HeldSession>,
+}
+
+/// Lists the open sessions of a user.
+#[utoipa::path(
+    get, path = "/users/{id}/sessions",
+    params(UserPath),
+    responses(
+        (status = 200, description = "The user's sessions", body = UserSessionList),
+        Auditor,
+        (status = 404, description = "No such user, or erased"),
+    ),
+)]
+pub(crate) async fn user_sessions(
+    State(app): State<Arc<App>>,
+    _: Auditor,
+    UserPath(id): UserPath,
+) -> Result<Json<UserSessionList>, ApiError> {
+    let services = app.services()?;
+    let row = services.user_rows.by_id(id).await?.ok_or(ApiError::UserNotFound)?;
+    let sessions = open_sessions(services, &row).await?;
+    Ok(Json(UserSessionList { sessions: sessions.into_iter().map(HeldSession::from).collect() }))
+}
+
+async fn open_sessions(services: &Services, row: &UserRow) -> Result<Vec<Session>, ApiError> {
+    let stream = StreamId::new(row.id.stream()).map_err(|error| ApiError::internal(&error))?;
+    let owner = SessionOwner::from(row);
+    let mut open = services.sessions.of(&stream).await?;
+    open.retain(|session| owner.has_open(session, &services.store));
+    Ok(open)
 }
 
 /// Ends a session of the caller, whose tokens become invalid.

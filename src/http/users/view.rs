@@ -34,6 +34,30 @@ pub(crate) struct UserView {
     email_verified: Option<bool>,
 }
 
+/// The caller, as shown to themselves.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnUser)]
+pub(crate) struct OwnUserView {
+    #[serde(flatten)]
+    user: UserView,
+    /// The caller's roles; only with `fields=all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    roles: Option<Vec<&'static str>>,
+}
+
+impl OwnUserView {
+    /// The five fields of the legacy service.
+    pub(crate) fn from_row(row: &UserRow) -> Self {
+        Self { user: UserView::from_row(row), roles: None }
+    }
+
+    pub(crate) fn with_all_fields(row: &UserRow) -> Self {
+        let user = UserView { email_verified: Some(row.is_email_verified), ..UserView::from_row(row) };
+        Self { user, roles: Some(names(&row.roles)) }
+    }
+}
+
 impl UserView {
     /// The five fields of the legacy service.
     pub(crate) fn from_row(row: &UserRow) -> Self {
@@ -45,10 +69,6 @@ impl UserView {
             created_at: rfc3339(row.created_at),
             email_verified: None,
         }
-    }
-
-    pub(crate) fn with_all_fields(row: &UserRow) -> Self {
-        Self { email_verified: Some(row.is_email_verified), ..Self::from_row(row) }
     }
 
     /// # Errors

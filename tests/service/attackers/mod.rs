@@ -259,6 +259,7 @@ impl Line {
         };
         let path = self.path.replace("{id}", id).replace("{name}", target.read_model);
         let path = path.replace("{role}", "auditor").replace("{position}", "1");
+        let path = path.replace("{build}/{*file}", "0/main.js").replace("{*page}", "users");
         let path = path.replace("{path}", "0/000.p/1").replace("{*file}", "swagger-ui.css");
         assert!(!path.contains('{'), "a parameter without a value: {path}");
         path

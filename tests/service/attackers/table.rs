@@ -98,8 +98,15 @@ const fn line(
 
 /// In the order in which the requests of a caller are sent: a rebuild comes after the requests that are in
 /// conflict with it.
-pub(super) const TABLE: [Line; 70] = [
+pub(super) const TABLE: [Line; 77] = [
     line("GET", "/", Public, Empty, 200),
+    line("GET", "/console", Public, Empty, 200),
+    line("GET", "/console/{*page}", Public, Empty, 200),
+    line("GET", "/console/assets/{build}/{*file}", Public, Empty, 200),
+    // Without a browser that says which page sends them.
+    line("POST", "/console/login", Public, Login, 403),
+    line("POST", "/console/token", Public, Empty, 403),
+    line("POST", "/console/logout", Public, Empty, 403),
     line("GET", "/docs", Public, Empty, 200),
     line("GET", "/docs/{*file}", Public, Empty, 200),
     line("GET", "/api/v1/openapi.json", Public, Empty, 200),
@@ -131,6 +138,7 @@ pub(super) const TABLE: [Line; 70] = [
     line("GET", "/api/v1/users/{id}", AUDITOR, Empty, 200),
     line("GET", "/api/v1/users/{id}/events", AUDITOR, Empty, 200),
     line("GET", "/api/v1/users/{id}/logins", AUDITOR, Empty, 200),
+    line("GET", "/api/v1/users/{id}/sessions", AUDITOR, Empty, 200),
     line("POST", "/api/v1/users/{id}/deactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/reactivate", ADMIN, Reason, 200),
     line("POST", "/api/v1/users/{id}/unlock", ADMIN, Empty, 200),

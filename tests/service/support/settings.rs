@@ -25,6 +25,7 @@ pub(crate) fn settings(store: &Store) -> Settings {
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
             metrics_listen: None,
+            console: true,
         },
         webhooks: WebhookSettings { allow_private: vec!["127.0.0.0/8".parse().unwrap()] },
         mail: MailSettings {

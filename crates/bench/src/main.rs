@@ -12,19 +12,25 @@
 mod benchmark;
 mod benchmarks;
 mod error;
+mod event_stream;
 mod load_generator;
+mod load_thread;
 mod mongod;
+mod open_loop;
 mod raw;
 mod registrations;
 mod report;
 mod result;
 mod rounds;
 mod scratch;
+mod serve_process;
 mod service;
 mod target;
 #[cfg(test)]
 mod tests;
 mod time_slice;
+mod users;
+mod webhook_receiver;
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
@@ -45,13 +51,11 @@ use crate::benchmarks::BENCHMARKS;
 use crate::error::BenchError;
 use crate::report::Report;
 use crate::result::BenchmarkResult;
-use crate::rounds::{ROUNDS, Rounds};
+use crate::rounds::Rounds;
 use crate::scratch::{MongoServer, ScratchDatabases, ScratchFolder, StoreKind};
 
 /// The longest that one benchmark may take.
 const MAX_DURATION: Duration = Duration::from_hours(1);
-/// How long each subject works in a quick run: all of them, their baselines and preparations take less than two minutes.
-const QUICK: Duration = Duration::from_millis(700);
 
 /// Measures the Aegis event store on this machine, in scratch databases, against bare database drivers.
 #[derive(Debug, Parser)]
@@ -106,8 +110,11 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     start_logging(&settings.log);
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let seconds = if arguments.quick { QUICK } else { arguments.seconds };
-    let rounds = Rounds::new(seconds, stop.clone());
+    let rounds = if arguments.quick {
+        Rounds::quick(stop.clone())
+    } else {
+        Rounds::new(arguments.seconds, stop.clone())
+    };
     let conditions = report::conditions(&rounds);
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let mut scratch = ScratchFolder::create_in(&folder)?;
@@ -195,8 +202,9 @@ async fn measure(
 ) -> Result<BenchmarkResult, BenchError> {
     let (name, store, seconds) = (benchmark.name, scratch.store(), rounds.round_duration().as_secs_f64());
     print_line(&format!(
-        "measuring {name} on {}: {ROUNDS} rounds of {seconds:.1} s and the baseline",
-        store.as_str()
+        "measuring {name} on {}: {} rounds of {seconds:.1} s and the baseline",
+        store.as_str(),
+        rounds.count()
     ));
     match rounds.measure(benchmark, scratch).await {
         Err(BenchError::Interrupted) => Err(BenchError::Interrupted),

@@ -22,6 +22,7 @@ mod registrations;
 mod report;
 mod result;
 mod rounds;
+mod scale;
 mod scratch;
 mod serve_process;
 mod service;
@@ -41,8 +42,8 @@ use std::time::Duration;
 
 use aegis::cli::process::{Signals, start_logging};
 use aegis::config::{BenchSettings, ConfigSources, load};
-use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,7 @@ use crate::error::BenchError;
 use crate::report::Report;
 use crate::result::BenchmarkResult;
 use crate::rounds::Rounds;
+use crate::scale::ScaleArguments;
 use crate::scratch::{MongoServer, ScratchDatabases, ScratchFolder, StoreKind};
 
 /// The longest that one benchmark may take.
@@ -61,11 +63,13 @@ const MAX_DURATION: Duration = Duration::from_hours(1);
 #[derive(Debug, Parser)]
 #[command(name = "aegis-bench", version, max_term_width = 110)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Print one JSON object: `{"figures": […]}`
     #[arg(long)]
     json: bool,
     /// Measure this store only
-    #[arg(long)]
+    #[arg(long, global = true)]
     store: Option<StoreKind>,
     /// Measure this benchmark only; may be given more than once
     #[arg(long, value_name = "BENCHMARK")]
@@ -78,8 +82,13 @@ struct Arguments {
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,
     /// Where the scratch folder is created, on the disk to be measured; by default where temporary files go
-    #[arg(long)]
+    #[arg(long, global = true)]
     folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Scale(ScaleArguments),
 }
 
 /// A store, and its scratch databases or why there are none.
@@ -122,7 +131,17 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         sites = find_sites(arguments.store, &settings, &mut scratch) => sites,
         _ = signals.next() => return Err(BenchError::Interrupted.into()),
     };
-    let mut measuring = pin!(measure_all(&arguments.only, &sites, &rounds));
+    let mut measuring = pin!(async {
+        if let Some(Command::Scale(scale)) = &arguments.command {
+            return scale::run(scale, &sites, &stop, &print_line).await;
+        }
+        let report = Report { figures: measure_all(&arguments.only, &sites, &rounds).await? };
+        if arguments.json {
+            report.json().map_err(BenchError::invalid)
+        } else {
+            Ok(report.table(&conditions))
+        }
+    });
     let measured = tokio::select! {
         measured = &mut measuring => measured,
         _ = signals.next() => {
@@ -136,9 +155,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     drop_scratch_databases(&sites).await;
     drop(scratch);
-    let report = Report { figures: measured? };
-    let text = if arguments.json { report.json()? } else { report.table(&conditions) };
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(io::stdout().lock().write_all(measured?.as_bytes())?)
 }
 
 /// Where each store can be measured.

@@ -35,6 +35,9 @@ pub(crate) struct ServeProcess {
     child: Child,
     /// Ends the process if this one is killed.
     _reaper: ResourceReaper,
+    address: SocketAddr,
+    /// From the start of the process until it was ready.
+    start_up: Duration,
 }
 
 impl ServeProcess {
@@ -58,9 +61,18 @@ impl ServeProcess {
             .spawn()
             .map_err(BenchError::io("starting aegis"))?;
         reaper.track(child.id()).map_err(BenchError::io("registering aegis with the reaper"))?;
-        let mut process = Self { child, _reaper: reaper };
+        let mut process = Self { child, _reaper: reaper, address, start_up: Duration::ZERO };
         process.until_ready(address, begun).await?;
+        process.start_up = begun.elapsed();
         Ok(process)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn start_up(&self) -> Duration {
+        self.start_up
     }
 
     /// Resident memory in MB (Linux `VmRSS`).

@@ -5,13 +5,16 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aegis::app::{App, ProjectionMode, Services};
 use aegis::command::{CommandContext, UserState};
 use aegis::config::{ConfigSources, DatabaseSettings, load};
+use aegis::crypto::InvalidToken;
 use aegis::http;
-use domain::{PasswordHash, Role};
+use domain::{PasswordHash, Role, UserId};
 use futures::future::try_join_all;
+use projections::{Projection, Users};
 use store::{Env, Position};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -25,6 +28,9 @@ use crate::users::{ImportLimit, ImportedUsers, PASSWORD_HASH, registration};
 /// The keys of a scratch database; 32 bytes in base64, and any text.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const SECRET_KEY: &str = "the secret of a scratch database";
+
+/// Generous: a million imported users are projected after their import.
+const PROJECTION_TIMEOUT: Duration = Duration::from_mins(30);
 
 pub(crate) struct Service {
     app: Arc<App>,
@@ -72,7 +78,7 @@ impl Service {
             )
         };
         let users = try_join_all((0..count).map(register)).await?;
-        services.user_rows.wait_until_visible(services.store.progress().head).await;
+        self.wait_for_rows().await?;
         Ok(users)
     }
 
@@ -87,8 +93,7 @@ impl Service {
         let users = ImportedUsers::new(first, ImportLimit::Count(count, slice.clone()));
         users.import(&services.users).await?;
         slice.check()?;
-        services.user_rows.wait_until_visible(services.store.progress().head).await;
-        Ok(())
+        self.wait_for_rows().await
     }
 
     /// Creates users who may follow the event feed and own webhooks, with numbers from `first`.
@@ -106,7 +111,7 @@ impl Service {
             Ok::<_, BenchError>(services.users.create(&context, user, &roles).await?)
         };
         let users = try_join_all((first..first + count).map(create)).await?;
-        services.user_rows.wait_until_visible(services.store.progress().head).await;
+        self.wait_for_rows().await?;
         Ok(users)
     }
 
@@ -117,15 +122,25 @@ impl Service {
         registered.position.ok_or_else(|| BenchError::invalid("a registration has no position"))
     }
 
-    /// An access token of each user.
-    pub(crate) fn tokens(&self, users: &[UserState]) -> Result<Vec<String>, BenchError> {
+    /// An access token of each user, who has that version.
+    pub(crate) fn tokens(
+        &self,
+        users: impl IntoIterator<Item = (UserId, u64)>,
+    ) -> Result<Vec<String>, BenchError> {
         let epoch = self.services()?.store.identity().epoch;
-        let token = |user: &UserState| Ok(self.app.tokens.issue(user.id, user.version, epoch)?.token);
-        users
-            .iter()
-            .map(token)
-            .collect::<Result<_, aegis::crypto::InvalidToken>>()
-            .map_err(BenchError::invalid)
+        let token = |(id, version)| Ok(self.app.tokens.issue(id, version, epoch)?.token);
+        users.into_iter().map(token).collect::<Result<_, InvalidToken>>().map_err(BenchError::invalid)
+    }
+
+    /// Waits until the rows include everything that is committed now.
+    pub(crate) async fn wait_for_rows(&self) -> Result<(), BenchError> {
+        let store = &self.services()?.store;
+        let users: &dyn Projection = &Users;
+        let table = users.table(store.progress().live_version(Users.name()));
+        if store.wait_until_applied(&table.name, store.head().await?.position, PROJECTION_TIMEOUT).await {
+            return Ok(());
+        }
+        Err(BenchError::invalid("the projectors do not catch up"))
     }
 
     pub(crate) async fn stop(self) {

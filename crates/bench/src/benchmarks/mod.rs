@@ -22,6 +22,9 @@ mod webhooks;
 
 #[cfg(test)]
 pub(crate) use self::append::APPEND_GROUPED;
+pub(crate) use self::login_event::LoginsWithoutHash;
+pub(crate) use self::rebuild::rebuild;
+pub(crate) use self::users_me::users_me;
 use crate::benchmark::Benchmark;
 
 /// All benchmarks, in the order in which they are measured.

@@ -47,7 +47,7 @@ struct Subscribers {
 async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
     let users = service.create_subscribers(0, USERS).await?;
-    let tokens = service.tokens(&users)?;
+    let tokens = service.tokens(users.iter().map(|user| (user.id, user.version)))?;
     prepared(Subscribers { service: Arc::new(service), tokens, next_user: AtomicU64::new(USERS) })
 }
 

@@ -36,7 +36,7 @@ struct UsersMe {
 async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
     let users = service.register_users(USERS, &PasswordHash::from_stored(PASSWORD_HASH)).await?;
-    let requests = users_me(service.tokens(&users)?);
+    let requests = users_me(service.tokens(users.iter().map(|user| (user.id, user.version)))?);
     let health = get("/api/v1/health", "");
     prepared(UsersMe { service, requests, health: Arc::new(move |_| health.clone()) })
 }

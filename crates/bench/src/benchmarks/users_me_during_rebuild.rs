@@ -55,7 +55,7 @@ async fn prepare(scratch: &ScratchDatabases, slice: &TimeSlice) -> Prepared {
         service.import_users(USERS + imported, IMPORTED_TOGETHER, slice).await?;
         imported += IMPORTED_TOGETHER;
     }
-    let requests = users_me(service.tokens(&users)?);
+    let requests = users_me(service.tokens(users.iter().map(|user| (user.id, user.version)))?);
     prepared(DuringRebuild { service, requests })
 }
 

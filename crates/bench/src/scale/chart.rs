@@ -72,8 +72,7 @@ pub(super) fn svg(points: &[Point]) -> Result<String, std::fmt::Error> {
 fn panel(svg: &mut String, metric: &Metric, points: &[Point]) -> std::fmt::Result {
     let users = points.iter().map(Point::users_as_f64);
     let panel = Panel::of(users, points.iter().map(|point| (metric.value)(&point.figures)));
-    writeln!(svg, r#"<text class="title" x="0" y="-26">{}</text>"#, metric.title)?;
-    writeln!(svg, r#"<text x="-8" y="-10" text-anchor="end">{}</text>"#, metric.unit)?;
+    writeln!(svg, r#"<text class="title" x="0" y="-16">{}, {}</text>"#, metric.title, metric.unit)?;
     for value in panel.ticks() {
         let (y, label) = (panel.y(value), number(value));
         writeln!(svg, r#"<path class="grid" d="M0 {y:.1}h{WIDTH}"/>"#)?;

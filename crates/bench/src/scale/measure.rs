@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aegis::config::DatabaseSettings;
+use aegis::config::{DATABASE_FILE, DatabaseSettings};
 use domain::UserId;
 use mongodb::Client;
 use mongodb::bson::{Bson, doc};
 use projections::{Projection, UserRow, Users};
+use rusqlite::Connection;
 use store::Env;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -167,7 +168,13 @@ async fn active_users(service: &Service) -> Result<Vec<UserRow>, BenchError> {
 /// The size of the database while no service runs on it; on MongoDB without journal and oplog.
 async fn disk_bytes(database: &ScratchDatabase) -> Result<f64, BenchError> {
     match database.settings() {
-        DatabaseSettings::Embedded { data_dir } => files_bytes(data_dir).map(as_f64),
+        DatabaseSettings::Embedded { data_dir } => {
+            // What is only in the write-ahead log would count twice later.
+            let connection = Connection::open(data_dir.join(DATABASE_FILE))?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            drop(connection);
+            files_bytes(data_dir).map(as_f64)
+        }
         DatabaseSettings::Mongo { url, name } => {
             let client = Client::with_uri_str(url.expose()).await?;
             // Sizes are those of the last checkpoint.

@@ -29,3 +29,12 @@ seed number:
 # Compare the event store with bare drivers, for example: just bench --only export --seconds 5
 bench *arguments:
     cargo run --locked --release -p aegis-bench -- {{ arguments }}
+
+# Measure with more and more users, for example: just scale --users 1000,10000 --store sqlite
+scale *arguments:
+    cargo build --locked --release
+    cargo run --locked --release -p aegis-bench -- scale {{ arguments }}
+
+# Compare the instructions of the hot paths with their baseline; `just instructions renew` replaces it.
+instructions action="check":
+    cargo run --locked --profile counts -p hot-paths -- {{ action }}

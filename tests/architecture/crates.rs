@@ -38,6 +38,7 @@ fn crate_dependencies_point_down_only() {
         ("projections", &["domain", "event-codec", "store"]),
         ("aegis", &["domain", "event-codec", "projections", "store", "store-mongo", "store-sqlite"]),
         ("aegis-bench", &["aegis", "domain", "projections", "store", "testkit"]),
+        ("hot-paths", &["domain", "event-codec", "projections", "store"]),
         ("testkit", &[]),
     ]);
     let packages = direct_dependencies();

@@ -20,6 +20,9 @@ pub(crate) enum BenchError {
     Io { action: String, source: std::io::Error },
     #[error("{0}")]
     MongodUnavailable(String),
+    /// The load generator would have been measured.
+    #[error("void: the load generator took {machine:.0} % of the CPU, {core:.0} % of its core")]
+    Void { core: f64, machine: f64 },
     /// The data that was read is not the data that was written.
     #[error("invalid measurement: {0}")]
     InvalidMeasurement(String),

@@ -1,104 +1,140 @@
-//! A load generator for HTTP/1.1 (closed loop): each connection sends a request as soon as the answer to the last one
-//! has come. It runs in one thread, so that it takes no more than half of two cores, and says how busy that was.
+//! A load generator for HTTP/1.1. Throughput is measured in a closed loop, in which each connection sends a request as
+//! soon as the answer to the last one has come; latency in an open loop, in which requests are due at a fixed rate
+//! whether earlier ones were answered or not.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::BenchError;
+use crate::load_thread;
 use crate::target::per_second;
 use crate::time_slice::TimeSlice;
 
 /// Requests in progress.
 const CONNECTIONS: usize = 64;
-/// Above this share of its core, the generator would limit what is measured.
-const MAX_BUSY: f64 = 0.97;
-/// In a shorter time, opening the connections keeps it busy.
-const LEAST_JUDGED: Duration = Duration::from_millis(200);
 const BUFFER_BYTES: usize = 4096;
 
 /// The request of that number.
 pub(crate) type Requests = Arc<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// Sends requests with ascending numbers until the slice is over, at least one on each connection; returns how many
-/// were answered with success per second.
+/// Closed loop: sends requests with ascending numbers until the slice is over, at least one on each connection; returns
+/// how many were answered with success per second.
 pub(crate) async fn requests_per_second(
     address: SocketAddr,
     requests: &Requests,
     slice: &TimeSlice,
 ) -> Result<f64, BenchError> {
-    let (done, result) = oneshot::channel();
     let (requests, slice) = (Arc::clone(requests), slice.clone());
-    let generator = thread::Builder::new().name("load".to_owned()).spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(BenchError::io("starting the load generator"));
-        // The receiver is gone if the benchmark was interrupted.
-        let _sent =
-            done.send(runtime.and_then(|runtime| runtime.block_on(generate(address, requests, slice))));
-    });
-    drop(generator.map_err(BenchError::io("starting the load generator"))?);
-    result.await.map_err(BenchError::invalid)?
+    load_thread::run(move || closed_loop(address, requests, slice)).await
 }
 
-async fn generate(address: SocketAddr, requests: Requests, slice: TimeSlice) -> Result<f64, BenchError> {
+async fn closed_loop(address: SocketAddr, requests: Requests, slice: TimeSlice) -> Result<f64, BenchError> {
     let (mut connections, next) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
-    let (begun, busy_before) = (Instant::now(), thread_time());
+    let begun = Instant::now();
     for _ in 0..CONNECTIONS {
-        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
-        connections.spawn(send_in_turn(
-            address,
-            move || requests(next.fetch_add(1, Ordering::Relaxed)),
-            slice.clone(),
-        ));
+        let (requests, next, slice) = (Arc::clone(&requests), Arc::clone(&next), slice.clone());
+        connections.spawn(async move {
+            let mut connection = Connection::open(address).await?;
+            let mut answered = 0;
+            while answered == 0 || !slice.is_over() {
+                slice.check()?;
+                let request = requests(next.fetch_add(1, Ordering::Relaxed));
+                answered += u64::from(connection.is_answered_with_success(&request).await?);
+            }
+            Ok::<_, BenchError>(answered)
+        });
     }
     let mut answered = 0;
     while let Some(done) = connections.join_next().await {
         answered += done.map_err(BenchError::invalid)??;
     }
-    let took = begun.elapsed();
-    let busy = thread_time().saturating_sub(busy_before).as_secs_f64() / took.as_secs_f64();
-    if busy > MAX_BUSY && took > LEAST_JUDGED {
-        return Err(BenchError::invalid(format!(
-            "the load generator was busy for {:.0} % of the time",
-            busy * 100.0
-        )));
-    }
-    Ok(per_second(answered, took))
+    Ok(per_second(answered, begun.elapsed()))
 }
 
-async fn send_in_turn(
+/// Open loop: sends `rate` requests a second until `is_done`, and at least one; returns how long after each was due it
+/// was answered. Fails if one is not answered with success.
+pub(crate) async fn latencies(
     address: SocketAddr,
-    next_request: impl Fn() -> Vec<u8>,
-    slice: TimeSlice,
-) -> Result<u64, BenchError> {
-    let connected = TcpStream::connect(address).await.map_err(BenchError::io("connecting to the service"))?;
-    connected.set_nodelay(true).map_err(BenchError::io("connecting to the service"))?;
-    let (mut stream, mut answer, mut answered) = (connected, Vec::with_capacity(BUFFER_BYTES), 0);
-    loop {
-        slice.check()?;
-        stream.write_all(&next_request()).await.map_err(BenchError::io("sending a request"))?;
-        answer.clear();
-        let is_success = loop {
-            if let Some(is_success) = complete_answer(&answer)? {
-                break is_success;
+    requests: &Requests,
+    rate: u32,
+    is_done: impl Fn() -> bool + Clone + Send + 'static,
+) -> Result<Vec<Duration>, BenchError> {
+    let requests = Arc::clone(requests);
+    load_thread::run(move || open_loop(address, requests, rate, is_done)).await
+}
+
+async fn open_loop(
+    address: SocketAddr,
+    requests: Requests,
+    rate: u32,
+    is_done: impl Fn() -> bool + Clone + Send + 'static,
+) -> Result<Vec<Duration>, BenchError> {
+    let mut opened = Vec::new();
+    for _ in 0..CONNECTIONS {
+        opened.push(Connection::open(address).await?);
+    }
+    let (mut connections, next) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
+    let begun = Instant::now();
+    for mut connection in opened {
+        let (requests, next, is_done) = (Arc::clone(&requests), Arc::clone(&next), is_done.clone());
+        connections.spawn(async move {
+            let mut took = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let due = begun + Duration::from_secs_f64(as_f64(number) / f64::from(rate));
+                sleep_until(due).await;
+                if is_done() && number > 0 {
+                    return Ok::<_, BenchError>(took);
+                }
+                if !connection.is_answered_with_success(&requests(number)).await? {
+                    return Err(BenchError::invalid("the service was overloaded (503)"));
+                }
+                took.push(due.elapsed());
             }
-            let read = stream.read_buf(&mut answer).await.map_err(BenchError::io("reading an answer"))?;
-            if read == 0 {
+        });
+    }
+    let mut took = Vec::new();
+    while let Some(done) = connections.join_next().await {
+        took.extend(done.map_err(BenchError::invalid)??);
+    }
+    Ok(took)
+}
+
+fn as_f64(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self, BenchError> {
+        let connected = TcpStream::connect(address).await;
+        let stream = connected.map_err(BenchError::io("connecting to the service"))?;
+        stream.set_nodelay(true).map_err(BenchError::io("connecting to the service"))?;
+        Ok(Self { stream, answer: Vec::with_capacity(BUFFER_BYTES) })
+    }
+
+    pub(crate) async fn is_answered_with_success(&mut self, request: &[u8]) -> Result<bool, BenchError> {
+        self.stream.write_all(request).await.map_err(BenchError::io("sending a request"))?;
+        self.answer.clear();
+        loop {
+            if let Some(is_success) = complete_answer(&self.answer)? {
+                return Ok(is_success);
+            }
+            let read = self.stream.read_buf(&mut self.answer).await;
+            if read.map_err(BenchError::io("reading an answer"))? == 0 {
                 return Err(BenchError::invalid("the service closed the connection"));
             }
-        };
-        answered += u64::from(is_success);
-        if slice.is_over() && answered > 0 {
-            return Ok(answered);
         }
     }
 }
@@ -117,15 +153,6 @@ fn complete_answer(answer: &[u8]) -> Result<Option<bool>, BenchError> {
     let length = head.lines().find_map(|line| line.strip_prefix(LENGTH)?.parse::<usize>().ok());
     let length = length.ok_or_else(|| BenchError::invalid(format!("an answer has no length: {head}")))?;
     Ok((answer.len() >= head.len() + END.len() + length).then_some(is_success))
-}
-
-/// How long this thread has run.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
 }
 
 #[cfg(test)]

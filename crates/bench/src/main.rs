@@ -12,19 +12,26 @@
 mod benchmark;
 mod benchmarks;
 mod error;
+mod event_stream;
 mod load_generator;
+mod load_thread;
 mod mongod;
+mod open_loop;
 mod raw;
 mod registrations;
 mod report;
 mod result;
 mod rounds;
+mod scale;
 mod scratch;
+mod serve_process;
 mod service;
 mod target;
 #[cfg(test)]
 mod tests;
 mod time_slice;
+mod users;
+mod webhook_receiver;
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
@@ -35,8 +42,8 @@ use std::time::Duration;
 
 use aegis::cli::process::{Signals, start_logging};
 use aegis::config::{BenchSettings, ConfigSources, load};
-use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -45,23 +52,24 @@ use crate::benchmarks::BENCHMARKS;
 use crate::error::BenchError;
 use crate::report::Report;
 use crate::result::BenchmarkResult;
-use crate::rounds::{ROUNDS, Rounds};
+use crate::rounds::Rounds;
+use crate::scale::ScaleArguments;
 use crate::scratch::{MongoServer, ScratchDatabases, ScratchFolder, StoreKind};
 
 /// The longest that one benchmark may take.
 const MAX_DURATION: Duration = Duration::from_hours(1);
-/// How long each subject works in a quick run: all of them, their baselines and preparations take less than two minutes.
-const QUICK: Duration = Duration::from_millis(700);
 
 /// Measures the Aegis event store on this machine, in scratch databases, against bare database drivers.
 #[derive(Debug, Parser)]
 #[command(name = "aegis-bench", version, max_term_width = 110)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Print one JSON object: `{"figures": […]}`
     #[arg(long)]
     json: bool,
     /// Measure this store only
-    #[arg(long)]
+    #[arg(long, global = true)]
     store: Option<StoreKind>,
     /// Measure this benchmark only; may be given more than once
     #[arg(long, value_name = "BENCHMARK")]
@@ -74,8 +82,13 @@ struct Arguments {
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,
     /// Where the scratch folder is created, on the disk to be measured; by default where temporary files go
-    #[arg(long)]
+    #[arg(long, global = true)]
     folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Scale(ScaleArguments),
 }
 
 /// A store, and its scratch databases or why there are none.
@@ -106,8 +119,11 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     start_logging(&settings.log);
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let seconds = if arguments.quick { QUICK } else { arguments.seconds };
-    let rounds = Rounds::new(seconds, stop.clone());
+    let rounds = if arguments.quick {
+        Rounds::quick(stop.clone())
+    } else {
+        Rounds::new(arguments.seconds, stop.clone())
+    };
     let conditions = report::conditions(&rounds);
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let mut scratch = ScratchFolder::create_in(&folder)?;
@@ -115,7 +131,17 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         sites = find_sites(arguments.store, &settings, &mut scratch) => sites,
         _ = signals.next() => return Err(BenchError::Interrupted.into()),
     };
-    let mut measuring = pin!(measure_all(&arguments.only, &sites, &rounds));
+    let mut measuring = pin!(async {
+        if let Some(Command::Scale(scale)) = &arguments.command {
+            return scale::run(scale, &sites, &stop, &print_line).await;
+        }
+        let report = Report { figures: measure_all(&arguments.only, &sites, &rounds).await? };
+        if arguments.json {
+            report.json().map_err(BenchError::invalid)
+        } else {
+            Ok(report.table(&conditions))
+        }
+    });
     let measured = tokio::select! {
         measured = &mut measuring => measured,
         _ = signals.next() => {
@@ -129,9 +155,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     drop_scratch_databases(&sites).await;
     drop(scratch);
-    let report = Report { figures: measured? };
-    let text = if arguments.json { report.json()? } else { report.table(&conditions) };
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(io::stdout().lock().write_all(measured?.as_bytes())?)
 }
 
 /// Where each store can be measured.
@@ -195,8 +219,9 @@ async fn measure(
 ) -> Result<BenchmarkResult, BenchError> {
     let (name, store, seconds) = (benchmark.name, scratch.store(), rounds.round_duration().as_secs_f64());
     print_line(&format!(
-        "measuring {name} on {}: {ROUNDS} rounds of {seconds:.1} s and the baseline",
-        store.as_str()
+        "measuring {name} on {}: {} rounds of {seconds:.1} s and the baseline",
+        store.as_str(),
+        rounds.count()
     ));
     match rounds.measure(benchmark, scratch).await {
         Err(BenchError::Interrupted) => Err(BenchError::Interrupted),

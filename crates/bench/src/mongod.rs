@@ -146,6 +146,6 @@ fn spawn(executable: &Path, data: &Path, log: &Path, port: u16) -> std::io::Resu
 }
 
 /// A port that is not in use at this moment.
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aegis::app::Database;
 use aegis::command::UserCommands;
-use domain::{EmailAddress, PasswordHash, UserCommand, UserId, Username};
+use domain::{PasswordHash, UserCommand, UserId};
 use projections::{Projection, ProjectionContext, ProjectionHandle, ProjectionRunner, Users, lifecycle};
 use store::tiles::TileStore;
 use store::{Env, EventStore, MasterKey, Position, ReadModelStore, SessionStore, Table};
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::error::BenchError;
 use crate::scratch::{ScratchDatabase, ScratchDatabases};
 use crate::time_slice::TimeSlice;
+use crate::users::{PASSWORD_HASH, registration};
 
 /// The number of events in a log that is filled before it is measured.
 const LOG_SIZE: u64 = 50_000;
@@ -23,10 +24,6 @@ const FILL_CONCURRENCY: u64 = 256;
 
 const NODE: &str = "bench";
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// As long as a real hash with the default parameters.
-pub(crate) const PASSWORD_HASH: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBhIGhhc2ghIQ";
 
 /// The events after one position, up to and including another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,15 +234,7 @@ impl Registrations {
 impl UserGenerator {
     fn next(&self) -> Result<UserCommand, BenchError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let invalid =
-            |fault: String| BenchError::InvalidMeasurement(format!("user {number} is invalid: {fault}"));
-        Ok(UserCommand::Register {
-            email: EmailAddress::parse(&format!("user-{number}@example.com"))
-                .map_err(|fault| invalid(fault.to_string()))?,
-            username: Username::parse(&format!("User {number}"))
-                .map_err(|fault| invalid(fault.to_string()))?,
-            password_hash: Some(PasswordHash::from_stored(PASSWORD_HASH)),
-        })
+        registration(number, PasswordHash::from_stored(PASSWORD_HASH))
     }
 
     async fn register(&self, registration: UserCommand) -> Result<Position, BenchError> {

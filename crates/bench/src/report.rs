@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::benchmarks::BENCHMARKS;
 use crate::result::BenchmarkResult;
-use crate::rounds::{ROUNDS, Rounds};
+use crate::rounds::Rounds;
 
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -66,9 +66,10 @@ pub(crate) fn conditions(rounds: &Rounds) -> String {
     let load = load.as_deref().and_then(|load| load.split(' ').next());
     let load = load.map(|load| format!(", load average {load} at the start")).unwrap_or_default();
     format!(
-        "{ROUNDS} rounds each: {:.1} s of the subject, then its baseline does the same work. The median round is \
+        "{} rounds each: {:.1} s of the subject, then its baseline does the same work. The median round is \
          shown; SPREAD is the smallest and the largest of the numbers that are compared with TARGET. {cores} \
          cores{load}.",
+        rounds.count(),
         rounds.round_duration().as_secs_f64()
     )
 }

@@ -9,13 +9,15 @@ use std::sync::Mutex;
 use aegis::config::{DatabaseSettings, Secret};
 use clap::ValueEnum;
 use mongodb::Client;
+use serde::{Deserialize, Serialize};
 use store::Env;
 use testkit::ResourceReaper;
 
 use crate::error::BenchError;
 use crate::mongod::Mongod;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum StoreKind {
     Sqlite,
     Mongodb,

@@ -38,7 +38,10 @@ impl ResourceReaper {
     }
 
     /// Removes no folder.
-    pub(crate) fn without_folder() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If the helper shell (`sh`) cannot be started.
+    pub fn without_folder() -> io::Result<Self> {
         Self::start(Path::new(""))
     }
 

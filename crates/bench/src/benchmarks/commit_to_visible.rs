@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use projections::ProjectionHandle;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::benchmark::{Benchmark, Comparison, prepared};
 use crate::error::BenchError;
+use crate::open_loop::at_fixed_rate;
 use crate::registrations::Registrations;
 use crate::scratch::StoreKind;
 use crate::target::{Round, Target, p99_ms};
@@ -44,25 +44,16 @@ struct Watching {
 #[async_trait]
 impl Comparison for Watching {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
-        let mut pace = interval(ARRIVAL_INTERVAL);
-        // Open loop: late registrations are made up for immediately, and their delay counts.
-        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut under_way = JoinSet::new();
-        while !slice.is_over() || under_way.is_empty() {
-            pace.tick().await;
+        let delays = at_fixed_rate(ARRIVAL_INTERVAL, slice, || {
             let subject = Arc::clone(&self.subject);
-            under_way.spawn(async move {
+            async move {
                 let position = subject.register_one().await?;
                 let committed = Instant::now();
                 subject.wait_until_visible(position).await?;
-                Ok::<_, BenchError>(committed.elapsed())
-            });
-        }
-        slice.check()?;
-        let mut delays = Vec::new();
-        while let Some(done) = under_way.join_next().await {
-            delays.push(done.map_err(BenchError::invalid)??);
-        }
+                Ok(committed.elapsed())
+            }
+        })
+        .await?;
         Ok(Round { value: p99_ms(delays), baseline: PROMISED_MS })
     }
 

@@ -8,8 +8,6 @@ use aegis::config::PasswordSettings;
 use aegis::crypto::{HashSource, Password};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use async_trait::async_trait;
-use domain::{EmailAddress, UserCommand, Username};
-use futures::future::try_join_all;
 use serde_json::json;
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
@@ -19,6 +17,7 @@ use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::service::Service;
 use crate::target::{Round, Target, per_second};
 use crate::time_slice::TimeSlice;
+use crate::users::{email, username};
 
 const PASSWORD: &str = "a violin under seven bridges";
 /// Users who log in, in turn.
@@ -55,17 +54,7 @@ async fn prepare_logins(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
     let hash = service.app().hashing.hash(Password::new(PASSWORD.to_owned()), HashSource::Unlimited).await;
     let hash = hash.map_err(BenchError::invalid)?;
-    let services = service.services()?;
-    let register = async |number| {
-        let registration = UserCommand::Register {
-            email: EmailAddress::parse(&email(number)).map_err(BenchError::invalid)?,
-            username: Username::parse(&format!("User {number}")).map_err(BenchError::invalid)?,
-            password_hash: Some(hash.clone()),
-        };
-        Ok::<_, BenchError>(services.users.register("bench", None, registration).await?)
-    };
-    try_join_all((0..USERS).map(register)).await?;
-    services.user_rows.wait_until_visible(services.store.progress().head).await;
+    service.register_users(USERS, &hash).await?;
     compared(service, Arc::new(|number| login(number % USERS)))
 }
 
@@ -83,17 +72,13 @@ fn compared(service: Service, requests: Requests) -> Prepared {
     prepared(HashedRequests { service, requests, threads, params: params.map_err(BenchError::invalid)? })
 }
 
-fn email(number: u64) -> String {
-    format!("user-{number}@example.com")
-}
-
 fn login(number: u64) -> Vec<u8> {
     let form = format!("username={}&password={}", email(number), PASSWORD.replace(' ', "+"));
     post("/api/v1/auth/login/access-token", "application/x-www-form-urlencoded", &form)
 }
 
 fn sign_up(number: u64) -> Vec<u8> {
-    let (email, username) = (email(number), format!("User {number}"));
+    let (email, username) = (email(number), username(number));
     let body = json!({ "email": email, "username": username, "password": PASSWORD }).to_string();
     post("/api/v1/auth/signup", "application/json", &body)
 }

@@ -52,8 +52,7 @@ impl Comparison for Idle {
         slice.check()?;
         let executed = ServerCounts::read(&self.server).await?.since(&before).total();
         let executed = f64::from(i32::try_from(executed).map_err(BenchError::invalid)?);
-        // None in a short slice, of which there is no ratio.
-        Ok(Round { value: executed.max(0.001) / begun.elapsed().as_secs_f64(), baseline: PROMISED })
+        Ok(Round { value: executed / begun.elapsed().as_secs_f64(), baseline: PROMISED })
     }
 
     async fn finish(self: Box<Self>) {

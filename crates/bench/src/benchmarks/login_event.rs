@@ -6,7 +6,7 @@ use std::time::Instant;
 use aegis::command::{CommandContext, LoginCommands};
 use async_trait::async_trait;
 use domain::{Erasable, LoginClient, LoginCommand, UserAgent, UserId};
-use store::{Env, Table};
+use store::{Env, ReadModelStore, Table};
 use tokio::task::JoinSet;
 
 use crate::benchmark::{Benchmark, Comparison, prepared};
@@ -33,7 +33,8 @@ pub(crate) static LOGIN_EVENT: Benchmark = Benchmark {
         Box::pin(async move {
             let (subject, table, ids) = Registrations::with_rows(scratch, slice, USERS).await?;
             let commands = LoginCommands::new(subject.sources().events.clone(), Env::system());
-            prepared(Logins { subject, commands, table, ids })
+            let rows = Arc::clone(&subject.sources().rows);
+            prepared(Logins { subject, commands, work: LoginsWithoutHash { rows, table, ids } })
         })
     },
 };
@@ -41,19 +42,25 @@ pub(crate) static LOGIN_EVENT: Benchmark = Benchmark {
 struct Logins {
     subject: Registrations,
     commands: LoginCommands,
-    table: Table,
-    ids: Arc<[UserId]>,
+    work: LoginsWithoutHash,
+}
+
+/// Users who log in, in turn.
+pub(crate) struct LoginsWithoutHash {
+    pub(crate) rows: Arc<dyn ReadModelStore>,
+    pub(crate) table: Table,
+    pub(crate) ids: Arc<[UserId]>,
 }
 
 #[async_trait]
 impl Comparison for Logins {
     async fn round(&mut self, slice: &TimeSlice) -> Result<Round, BenchError> {
         let begun = Instant::now();
-        let count = self.log_in(Some(&self.commands), slice, u64::MAX).await?;
+        let count = self.work.log_in(Some(&self.commands), slice, u64::MAX).await?;
         let value = per_second(count, begun.elapsed());
         let begun = Instant::now();
         let each = count.div_ceil(u64::try_from(CONCURRENCY).unwrap_or(1));
-        let count = self.log_in(None, slice, each).await?;
+        let count = self.work.log_in(None, slice, each).await?;
         Ok(Round { value, baseline: per_second(count, begun.elapsed()) })
     }
 
@@ -62,9 +69,9 @@ impl Comparison for Logins {
     }
 }
 
-impl Logins {
+impl LoginsWithoutHash {
     /// Each client logs in that many times or, if events are recorded, until the slice is over; returns the logins.
-    async fn log_in(
+    pub(crate) async fn log_in(
         &self,
         commands: Option<&LoginCommands>,
         slice: &TimeSlice,
@@ -72,7 +79,7 @@ impl Logins {
     ) -> Result<u64, BenchError> {
         let mut clients = JoinSet::new();
         for client in 0..CONCURRENCY {
-            let (rows, table) = (Arc::clone(&self.subject.sources().rows), self.table.clone());
+            let (rows, table) = (Arc::clone(&self.rows), self.table.clone());
             let (ids, commands, slice) = (Arc::clone(&self.ids), commands.cloned(), slice.clone());
             clients.spawn(async move {
                 let mut count = 0_u64;

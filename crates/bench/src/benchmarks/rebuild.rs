@@ -45,7 +45,7 @@ struct Rebuilding {
 }
 
 /// Rebuilds `users` while its projector runs; returns the number of the version, and how long it took.
-pub(super) async fn rebuild(sources: &ProjectionContext) -> Result<(u64, Duration), BenchError> {
+pub(crate) async fn rebuild(sources: &ProjectionContext) -> Result<(u64, Duration), BenchError> {
     let begun = Instant::now();
     let now = Env::system().now();
     let building = lifecycle::rebuild(&Users, sources, "bench", now).await.map_err(BenchError::invalid)?;

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{EmailAddress, PasswordHash, UserCommand, Username};
-use futures::future::try_join_all;
+use domain::PasswordHash;
 
 use crate::benchmark::{Benchmark, Comparison, Prepared, prepared};
 use crate::error::BenchError;
 use crate::load_generator::{Requests, requests_per_second};
-use crate::registrations::PASSWORD_HASH;
 use crate::scratch::{ScratchDatabases, StoreKind};
 use crate::service::Service;
 use crate::target::{Round, Target};
 use crate::time_slice::TimeSlice;
+use crate::users::PASSWORD_HASH;
 
 /// Users whose tokens are used in turn.
-const USERS: usize = 1000;
+const USERS: u64 = 1000;
 
 pub(crate) static USERS_ME: Benchmark = Benchmark {
     name: "users_me",
@@ -36,34 +35,24 @@ struct UsersMe {
 
 async fn prepare(scratch: &ScratchDatabases) -> Prepared {
     let service = Service::start(&scratch.database().await?).await?;
-    let tokens = try_join_all((0..USERS).map(|number| token(&service, number))).await?;
-    let with_token = |token| request("/api/v1/users/me", &format!("Authorization: Bearer {token}\r\n"));
-    let users_me: Vec<_> = tokens.into_iter().map(with_token).collect();
-    let services = service.services()?;
-    services.user_rows.wait_until_visible(services.store.progress().head).await;
-    let users = u64::try_from(users_me.len()).unwrap_or(1);
-    let of_user = move |number| {
-        users_me.get(usize::try_from(number % users).unwrap_or_default()).cloned().unwrap_or_default()
-    };
-    let health = request("/api/v1/health", "");
-    prepared(UsersMe { service, requests: Arc::new(of_user), health: Arc::new(move |_| health.clone()) })
+    let users = service.register_users(USERS, &PasswordHash::from_stored(PASSWORD_HASH)).await?;
+    let requests = users_me(service.tokens(users.iter().map(|user| (user.id, user.version)))?);
+    let health = get("/api/v1/health", "");
+    prepared(UsersMe { service, requests, health: Arc::new(move |_| health.clone()) })
 }
 
-fn request(path: &str, headers: &str) -> Vec<u8> {
+/// `GET /users/me` with the tokens in turn.
+pub(crate) fn users_me(tokens: Vec<String>) -> Requests {
+    let with_token = |token| get("/api/v1/users/me", &format!("Authorization: Bearer {token}\r\n"));
+    let requests: Vec<_> = tokens.into_iter().map(with_token).collect();
+    let count = u64::try_from(requests.len()).unwrap_or(u64::MAX).max(1);
+    Arc::new(move |number| {
+        requests.get(usize::try_from(number % count).unwrap_or_default()).cloned().unwrap_or_default()
+    })
+}
+
+fn get(path: &str, headers: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
-}
-
-/// The token of a new user.
-async fn token(service: &Service, number: usize) -> Result<String, BenchError> {
-    let services = service.services()?;
-    let registration = UserCommand::Register {
-        email: EmailAddress::parse(&format!("user-{number}@example.com")).map_err(BenchError::invalid)?,
-        username: Username::parse(&format!("User {number}")).map_err(BenchError::invalid)?,
-        password_hash: Some(PasswordHash::from_stored(PASSWORD_HASH)),
-    };
-    let user = services.users.register("bench", None, registration).await?;
-    let issued = service.app().tokens.issue(user.id, user.version, services.store.identity().epoch);
-    Ok(issued.map_err(BenchError::invalid)?.token)
 }
 
 #[async_trait]

@@ -22,6 +22,8 @@ fn valid_command_lines_parse() {
         "aegis-bench",
         "aegis-bench --json --store mongodb --seconds 0.5 --only append_alone --only export --folder /tmp",
         "aegis-bench --quick",
+        "aegis-bench scale --users 1000,10000 --store sqlite --document docs/performance.md",
+        "aegis-bench scale --render",
         "aegis-bench --help",
         "aegis-bench --version",
     ] {
@@ -34,6 +36,8 @@ fn invalid_command_lines_exit_with_2() {
     for line in [
         "aegis-bench --store postgres",
         "aegis-bench --only appends",
+        "aegis-bench scale --users 10",
+        "aegis-bench scale --quick",
         "aegis-bench --seconds 0",
         "aegis-bench --quick --seconds 1",
         "aegis-bench --seconds -1",

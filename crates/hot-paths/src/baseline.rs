@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callgrind::instructions;
 use crate::error::HotPathError;
-use crate::paths::PATHS;
-
-/// Hash tables are seeded at random, so counts vary by parts of a per cent.
-const TOLERANCE_PER_CENT: f64 = 2.0;
+use crate::paths::{PATHS, TOLERANCE_PER_CENT};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Baseline {
@@ -67,7 +64,9 @@ impl Baseline {
 impl Comparison {
     /// A lower count fails too: the baseline would hide that it rises again.
     pub(crate) fn is_same(&self) -> bool {
-        self.change_per_cent().is_some_and(|change| change.abs() <= TOLERANCE_PER_CENT)
+        let path = PATHS.iter().find(|path| path.name == self.path);
+        let tolerance = path.map_or(TOLERANCE_PER_CENT, |path| path.tolerance_per_cent);
+        self.change_per_cent().is_some_and(|change| change.abs() <= tolerance)
     }
 
     fn change_per_cent(&self) -> Option<f64> {

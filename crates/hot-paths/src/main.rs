@@ -31,7 +31,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare the counts with the baseline; fails if one differs by more than 2 %
+    /// Compare the counts with the baseline; fails if one differs by more than its tolerance
     Check {
         #[arg(long, default_value = DEFAULT_BASELINE)]
         baseline: PathBuf,

@@ -15,9 +15,15 @@ use crate::paths::{PATHS, TOLERANCE_PER_CENT};
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     pub(crate) compiler: String,
+    /// What the processor can do of what libraries choose their code by.
+    pub(crate) processor: String,
     /// Of one repetition of each path.
     pub(crate) instructions: BTreeMap<String, u64>,
 }
+
+/// Instruction sets by which libraries of cryptography and search choose their code.
+const INSTRUCTION_SETS: [&str; 9] =
+    ["adx", "aes", "avx", "avx2", "avx512f", "bmi2", "pclmulqdq", "sha_ni", "vaes"];
 
 /// A path in the baseline and as it was counted.
 pub(crate) struct Comparison {
@@ -35,7 +41,7 @@ impl Baseline {
         for path in PATHS {
             counts.insert(path.name.to_owned(), instructions(&path)?);
         }
-        Ok(Self { compiler, instructions: counts })
+        Ok(Self { compiler, processor: instruction_sets(), instructions: counts })
     }
 
     pub(crate) fn read(file: &Path) -> Result<Self, HotPathError> {
@@ -49,6 +55,11 @@ impl Baseline {
         fs::write(file, text + "\n").map_err(|error| HotPathError::File(file.to_owned(), error))
     }
 
+    /// Whether counts of the two may be compared: other compilers and processors execute other instructions.
+    pub(crate) fn is_comparable(&self, counted: &Self) -> bool {
+        self.compiler == counted.compiler && self.processor == counted.processor
+    }
+
     /// Every path of either.
     pub(crate) fn compare(&self, counted: &Self) -> Vec<Comparison> {
         let paths: BTreeSet<_> = self.instructions.keys().chain(counted.instructions.keys()).collect();
@@ -59,6 +70,14 @@ impl Baseline {
         };
         paths.into_iter().map(comparison).collect()
     }
+}
+
+/// Those that this processor has; empty if the system does not say.
+fn instruction_sets() -> String {
+    let system = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = system.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
+    let flags: BTreeSet<_> = flags.split_whitespace().collect();
+    INSTRUCTION_SETS.into_iter().filter(|set| flags.contains(set)).collect::<Vec<_>>().join(" ")
 }
 
 impl Comparison {
@@ -107,7 +126,15 @@ mod tests {
 
     fn baseline(counts: &[(&str, u64)]) -> Baseline {
         let instructions = counts.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect();
-        Baseline { compiler: "rustc".to_owned(), instructions }
+        Baseline { compiler: "rustc".to_owned(), processor: "aes".to_owned(), instructions }
+    }
+
+    #[test]
+    fn counts_of_other_compilers_and_processors_are_not_comparable() {
+        let counted = baseline(&[]);
+        assert!(baseline(&[]).is_comparable(&counted));
+        assert!(!Baseline { compiler: "rustc 2".to_owned(), ..baseline(&[]) }.is_comparable(&counted));
+        assert!(!Baseline { processor: "aes avx".to_owned(), ..baseline(&[]) }.is_comparable(&counted));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! take over within seconds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -80,11 +81,13 @@ async fn run<J: LeaderJob>(job: &J, candidacy: &Candidacy, stop: &CancellationTo
         () = stop.cancelled() => return,
     }
     let elections: Vec<_> = J::LEASES.iter().map(|name| candidacy.election(name)).collect();
+    let requested = AtomicUsize::new(0);
     while !stop.is_cancelled() {
-        let lease = tokio::select! {
-            lease = candidacy.wait_for_lease(J::LEASES, &elections) => lease,
+        tokio::select! {
+            () = candidacy.wait_for_lease(J::LEASES, &elections, &requested) => {}
             () = stop.cancelled() => break,
         };
+        let lease = requested.load(Ordering::Relaxed);
         let Some(election) = elections.get(lease) else { break };
         let end = tokio::select! {
             biased;
@@ -98,6 +101,9 @@ async fn run<J: LeaderJob>(job: &J, candidacy: &Candidacy, stop: &CancellationTo
                 () = stop.cancelled() => {}
             }
         }
+    }
+    // Also if a request for it was under way when the job was stopped.
+    if let Some(election) = elections.get(requested.load(Ordering::Relaxed)) {
         election.release().await;
     }
 }
@@ -107,20 +113,20 @@ impl Candidacy {
         Election::new(Arc::clone(&self.leases), lease, &self.holder).with_dead_holder_check(self.is_dead_node)
     }
 
-    /// Waits until this node holds one of the leases; returns its index.
-    async fn wait_for_lease(&self, names: &[&str], elections: &[Election]) -> usize {
+    /// Waits until this node holds one of the leases: the one that was `requested` last, by its index.
+    async fn wait_for_lease(&self, names: &[&str], elections: &[Election], requested: &AtomicUsize) {
         if let [only] = elections {
-            only.wait_until_leader().await;
-            return 0;
+            return only.wait_until_leader().await;
         }
         loop {
             match self.available_lease(names).await {
                 // Another node may take it at the same time.
                 Ok(Some(lease)) => {
+                    requested.store(lease, Ordering::Relaxed);
                     if let Some(election) = elections.get(lease)
                         && timeout(RENEW_INTERVAL, election.wait_until_leader()).await.is_ok()
                     {
-                        return lease;
+                        return;
                     }
                 }
                 Ok(None) => {}

@@ -41,7 +41,7 @@ const UNCUT: Duration = Duration::from_millis(1_500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     Deactivate,
-    ChangePassword,
+    SetPassword,
     EndSession,
     LogOutEverywhere,
     Erase,
@@ -52,7 +52,7 @@ enum Change {
 impl Change {
     const ALL: [Self; 6] = [
         Self::Deactivate,
-        Self::ChangePassword,
+        Self::SetPassword,
         Self::EndSession,
         Self::LogOutEverywhere,
         Self::Erase,
@@ -225,7 +225,7 @@ fn request(context: &ClientContext, service: &Client, user: &Credentials, change
         Change::Deactivate => {
             service.post(&format!("/users/{id}/deactivate")).bearer(&context.token).json(&json!({}))
         }
-        Change::ChangePassword => {
+        Change::SetPassword => {
             let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
             service.post("/users/me/password").bearer(token).json(&body)
         }
@@ -277,7 +277,7 @@ async fn present(
                 status == 200 && answer.json()["username"] == renamed
             }
             Change::Erase => status == 404,
-            Change::Deactivate | Change::ChangePassword | Change::EndSession | Change::LogOutEverywhere => {
+            Change::Deactivate | Change::SetPassword | Change::EndSession | Change::LogOutEverywhere => {
                 status == 403
             }
         };

@@ -54,7 +54,7 @@ pub(crate) enum SessionAnswer {
     },
     /// The session has ended by this request.
     Ended,
-    /// The token is void.
+    /// The token is void, or the session was not found.
     Refused,
     /// 503, or the connection was refused or broke: nothing of it is processed later.
     Lost,
@@ -79,7 +79,9 @@ impl SessionAnswer {
             (SessionAction::Use { .. }, 200, _) => Self::Accepted,
             (SessionAction::Refresh { .. }, 200, _) => Self::Renewed { refresh_token: text("refresh_token") },
             (SessionAction::End(_), 200 | 204, _) => Self::Ended,
-            (SessionAction::Use { .. } | SessionAction::End(_), 403, "token_revoked")
+            // 404: an earlier request, whose answer was lost, ended it after the token of this one was checked.
+            (SessionAction::End(SessionEnd::FromList), 404, "not_found")
+            | (SessionAction::Use { .. } | SessionAction::End(_), 403, "token_revoked")
             | (SessionAction::Refresh { .. }, 400, "invalid_grant") => Self::Refused,
             (_, 503, _) => Self::Lost,
             (_, status, code) => Self::Unexpected { status, code: code.to_owned() },
